@@ -1,0 +1,74 @@
+"""Every error edgetwin raises on purpose.
+
+::
+
+    EdgetwinError
+    ├── ConfigError      the YAML file, or something it names
+    ├── ModelError       a model that cannot be built or compiled
+    ├── PayloadError     bytes from the field that cannot be read as a sample
+    ├── SourceError      a connection that brings samples
+    ├── FrameError       a frame that cannot be decoded or applied
+    ├── JournalError     the state directory
+    └── UplinkError      the connection to the cloud
+
+Foreign exceptions are translated once, at the adapter, with ``raise ... from exc``.
+"""
+
+from __future__ import annotations
+
+
+class EdgetwinError(Exception):
+    """Base of all; ``hint`` says what an operator can do about it."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}: {self.hint}" if self.hint else self.message
+
+
+class ConfigError(EdgetwinError):
+    """A fault in the configuration, with the place where it stands.
+
+    ``file``, ``line`` and ``column`` (1-based; 0 when unknown) locate it, ``path`` is the dotted key
+    (``twins[0].signals.temp.noise``). ``str()`` is ``file:line:column: path: what: hint``.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str = "", path: str = "", file: str = "", line: int = 0, column: int = 0
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+        self.file = file
+        self.line = line
+        self.column = column
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}: " if self.file else ""
+        return f"{place}{self.path + ': ' if self.path else ''}{super().__str__()}"
+
+
+class ModelError(EdgetwinError):
+    """A model that cannot be built or compiled."""
+
+
+class PayloadError(EdgetwinError):
+    """Bytes from the field that cannot be read as a sample."""
+
+
+class SourceError(EdgetwinError):
+    """A connection that brings samples could not be made or was lost."""
+
+
+class FrameError(EdgetwinError):
+    """A frame that cannot be decoded or applied."""
+
+
+class JournalError(EdgetwinError):
+    """The state directory cannot be read, written or locked."""
+
+
+class UplinkError(EdgetwinError):
+    """The connection to the cloud could not be made or was lost."""

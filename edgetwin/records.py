@@ -1,0 +1,118 @@
+"""Records that travel between stages. They own their arrays and never view live state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Outcome(IntEnum):
+    """What became of a sample. The ledger has one column for each; the kernels use the integers."""
+
+    FUSED = 0
+    LATE_FUSED = 1
+    GATED = 2
+    DUPLICATE = 3
+    LATE_DROPPED = 4
+    OUT_OF_RANGE = 5
+    INVALID = 6
+    UNMATCHED = 7
+    OVERFLOW = 8
+
+
+OUTCOMES = tuple(o.name.lower() for o in Outcome)
+
+
+class Quality(IntEnum):
+    """How far an estimate can be trusted."""
+
+    GOOD = 0
+    UNCERTAIN = 1
+    BAD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples in the order in which they arrived.
+
+    ``slot`` int32[n] signal slots of the engine; ``t_ns`` int64[n] measurement times in nanoseconds since
+    the epoch; ``value`` float64[n] raw values, before scale and offset.
+    """
+
+    slot: NDArray[np.int32]
+    t_ns: NDArray[np.int64]
+    value: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.slot)
+
+
+@dataclass(frozen=True, slots=True)
+class StateEstimate:
+    """One reported state: posterior mean and standard deviation in ``unit``."""
+
+    mean: float
+    std: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignalStatus:
+    """The last sample of one signal and how well the twin foresaw it.
+
+    ``value`` is scaled; ``at_ns`` its measurement time; ``nis`` the normalised innovation squared;
+    ``noise`` the measurement standard deviation in use; ``fused`` and ``gated`` count samples.
+    """
+
+    value: float
+    at_ns: int
+    nis: float
+    noise: float
+    unit: str
+    fused: int
+    gated: int
+
+
+@dataclass(frozen=True, slots=True)
+class TwinEstimate:
+    """A twin at one instant; ``last_ns`` is the time of its last fused sample (0: none yet)."""
+
+    twin: str
+    model: str
+    at_ns: int
+    last_ns: int
+    quality: Quality
+    reason: str
+    states: dict[str, StateEstimate]
+    signals: dict[str, SignalStatus]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Estimates of many states at one instant, as they go into a frame.
+
+    ``columns[k]`` is (twin, state, unit) of row k; ``mean`` and ``std`` are float64[n];
+    ``quality`` uint8[n] as in :class:`Quality`.
+    """
+
+    t_ns: int
+    columns: tuple[tuple[str, str, str], ...]
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    quality: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+
+@dataclass(slots=True)
+class Gap:
+    """What a bound forced out: sequence numbers ``first..last`` (inclusive) and why."""
+
+    first: int
+    last: int
+    reason: str
+    count: int = field(default=0)

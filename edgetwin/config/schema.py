@@ -27,7 +27,7 @@ class _Strict(Struct, frozen=True, forbid_unknown_fields=True):
 # ---- sources
 
 
-class Tls(_Strict):
+class Tls(_Strict, frozen=True):
     """Files of a TLS client; ``ca`` defaults to the system's authorities."""
 
     ca: str | None = None
@@ -35,7 +35,7 @@ class Tls(_Strict):
     key: str | None = None
 
 
-class MqttSource(_Strict, tag_field="kind", tag="mqtt"):
+class MqttSource(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
     """A broker whose topics bring samples."""
 
     name: Name
@@ -53,7 +53,7 @@ class MqttSource(_Strict, tag_field="kind", tag="mqtt"):
     payload_max: Annotated[int, Meta(ge=64, le=16_777_216)] = 65_536
 
 
-class ModbusSource(_Strict, tag_field="kind", tag="modbus"):
+class ModbusSource(_Strict, frozen=True, tag_field="kind", tag="modbus"):
     """A Modbus TCP device polled on a schedule."""
 
     name: Name
@@ -65,7 +65,7 @@ class ModbusSource(_Strict, tag_field="kind", tag="modbus"):
     gap_max: Annotated[int, Meta(ge=0, le=124)] = 8
 
 
-class CsvSource(_Strict, tag_field="kind", tag="csv"):
+class CsvSource(_Strict, frozen=True, tag_field="kind", tag="csv"):
     """A recorded file for `edgetwin replay`."""
 
     name: Name
@@ -74,7 +74,7 @@ class CsvSource(_Strict, tag_field="kind", tag="csv"):
     time_unit: Literal["s", "ms", "us", "ns", "iso"] = "s"
 
 
-class SimulatedSource(_Strict, tag_field="kind", tag="simulated"):
+class SimulatedSource(_Strict, frozen=True, tag_field="kind", tag="simulated"):
     """Samples drawn from the twins' own models."""
 
     name: Name
@@ -87,7 +87,7 @@ Source = MqttSource | ModbusSource | CsvSource | SimulatedSource
 # ---- models and twins
 
 
-class UserState(_Strict):
+class UserState(_Strict, frozen=True):
     """A state of a user's model."""
 
     initial: float = 0.0
@@ -97,14 +97,14 @@ class UserState(_Strict):
     max: float | None = None
 
 
-class UserInput(_Strict):
+class UserInput(_Strict, frozen=True):
     """An input of a user's model."""
 
     initial: float = 0.0
     unit: str = ""
 
 
-class UserModel(_Strict, kw_only=True):
+class UserModel(_Strict, frozen=True, kw_only=True):
     """Physics in YAML: ``derivatives`` (continuous) or ``updates`` (discrete) of each state."""
 
     name: Name
@@ -117,7 +117,7 @@ class UserModel(_Strict, kw_only=True):
     measurements: dict[str, str]
 
 
-class Register(_Strict, kw_only=True):
+class Register(_Strict, frozen=True, kw_only=True):
     """Where and how a value stands in a Modbus device. ``address`` counts from 0 as on the wire."""
 
     table: Literal["holding", "input", "coil", "discrete"] = "holding"
@@ -129,7 +129,7 @@ class Register(_Strict, kw_only=True):
     offset: float = 0.0
 
 
-class Signal(_Strict):
+class Signal(_Strict, frozen=True):
     """One measured scalar series and where it comes from.
 
     Exactly one of ``topic`` (mqtt), ``register`` (modbus) or ``column`` (csv); estimate = scale*raw + offset.
@@ -150,14 +150,14 @@ class Signal(_Strict):
     offset: float = 0.0
 
 
-class Reporting(_Strict):
+class Reporting(_Strict, frozen=True):
     """How often a twin's estimate is reported and how exactly the cloud must know it."""
 
     every: Duration = Duration(1)
     tolerance: dict[str, Positive] = {}
 
 
-class Alarm(_Strict):
+class Alarm(_Strict, frozen=True):
     """An alarm on states (accepted by the schema; see docs/roadmap in the README)."""
 
     name: Name
@@ -167,7 +167,7 @@ class Alarm(_Strict):
     priority: Literal["low", "medium", "high", "critical"] = "medium"
 
 
-class Twin(_Strict, kw_only=True):
+class Twin(_Strict, frozen=True, kw_only=True):
     """One asset, or a template of many where the name holds ``{placeholders}``."""
 
     name: str
@@ -185,7 +185,7 @@ class Twin(_Strict, kw_only=True):
 # ---- outputs of the daemon
 
 
-class MqttUplink(_Strict, tag_field="kind", tag="mqtt"):
+class MqttUplink(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
     """Frames to the cloud over MQTT, QoS 1."""
 
     url: str
@@ -200,13 +200,13 @@ class MqttUplink(_Strict, tag_field="kind", tag="mqtt"):
     every: Duration = Duration(5)
 
 
-class Http(_Strict):
+class Http(_Strict, frozen=True):
     """The HTTP API; ``listen`` is host:port."""
 
     listen: str = "127.0.0.1:8787"
 
 
-class Limits(_Strict):
+class Limits(_Strict, frozen=True):
     """Bounds of what the daemon holds in memory."""
 
     twins: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
@@ -216,14 +216,14 @@ class Limits(_Strict):
     metric_twins: Annotated[int, Meta(ge=0, le=100_000)] = 0
 
 
-class Log(_Strict):
+class Log(_Strict, frozen=True):
     """Logging; ``format: auto`` is console on a terminal, JSON elsewhere."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
 
 
-class Config(_Strict, kw_only=True):
+class Config(_Strict, frozen=True, kw_only=True):
     """The whole file."""
 
     gateway: Name

@@ -1,0 +1,142 @@
+"""A filter bank: the rows of every signal that uses one model, and its kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetwin.clock import NS
+from edgetwin.config.schema import Signal, Twin
+from edgetwin.model.compiler import Kernels
+from edgetwin.model.layout import LEARN_Q, LEARN_R, row_dtype
+from edgetwin.model.spec import LinearModel
+from edgetwin.records import Quality
+
+WARMUP_UPDATES = 3
+NIS_MEAN_LIMIT = 4.0
+SPREAD_DEFAULT = 1e3
+STALE_INTERVALS = 10
+STALE_INTERVAL_MAX_NS = 366 * 86_400 * NS
+STALE_LEAST_NS = 5 * NS
+BAD_AFTER = 10
+REASONS = (
+    "",
+    "no sample yet",
+    "no sample for too long",
+    "stale",
+    "few samples",
+    "samples rejected",
+    "inconsistent",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RowStatus:
+    """Per row: ``quality`` uint8[n] as in Quality, ``reason`` uint8[n] as an index into REASONS."""
+
+    quality: NDArray[np.uint8]
+    reason: NDArray[np.uint8]
+
+
+class Bank:
+    """Rows are appended and never move; ``rows`` is a view of the used part of a growing array."""
+
+    def __init__(self, model: LinearModel, kernels: Kernels) -> None:
+        self.model = model
+        self.kernels = kernels
+        self._store = np.zeros(16, row_dtype(model.size))
+        self._used = 0
+        self.keys: list[tuple[str, str]] = []
+        self.columns: list[tuple[tuple[str, str, str], ...]] = []
+
+    def __len__(self) -> int:
+        return self._used
+
+    @property
+    def rows(self) -> NDArray[np.void]:
+        """Structured rows[n] as :mod:`edgetwin.model.layout` describes them; live, not a copy."""
+        return self._store[: self._used]
+
+    def add(self, twin_name: str, twin_index: int, twin: Twin, signal_name: str, signal: Signal) -> int:
+        """Append the row of a signal and return its index."""
+        if self._used == len(self._store):
+            grown = np.zeros(2 * len(self._store), self._store.dtype)
+            grown[: self._used] = self._store
+            self._store = grown
+        index = self._used
+        self._used += 1
+        row = self._store[index]
+        configure_row(row, twin, signal)
+        row["twin"] = twin_index
+        self.keys.append((twin_name, signal_name))
+        self.columns.append(
+            tuple(
+                (twin_name, signal_name + suffix, _unit(signal.unit, order))
+                for suffix, order in zip(self.model.suffixes, self.model.derivative, strict=True)
+            )
+        )
+        return index
+
+    def predict(self, index: NDArray[np.int64], t_ns: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Means and standard deviations float64[len(index), states] at ``t_ns``; NaN before any sample."""
+        mean = np.empty((len(index), self.model.size))
+        variance = np.empty_like(mean)
+        self.kernels.predict(self.rows, index, t_ns, mean, variance)
+        return mean, np.sqrt(variance)
+
+    def status(self, now_ns: int) -> RowStatus:
+        """Quality of every row at ``now_ns``."""
+        return row_status(self.rows, now_ns)
+
+
+def configure_row(row: np.void, twin: Twin, signal: Signal) -> None:
+    """Set what the configuration says of a row (layout.CONFIGURED, and the noise it fixes)."""
+    parameters = twin.parameters
+    learn = (0 if signal.noise else LEARN_R) | (0 if "process_noise" in parameters else LEARN_Q)
+    row["learn"] = learn
+    if signal.noise:
+        row["r"] = signal.noise**2
+    if "process_noise" in parameters:
+        row["q"] = parameters["process_noise"] ** 2
+    row["tau"] = parameters.get("time_constant", 0.0)
+    row["spread"] = parameters.get("initial_rate_std", 0.0) / (signal.noise or 1.0) or SPREAD_DEFAULT
+    row["lo"], row["hi"] = signal.range or (-np.inf, np.inf)
+    row["scale"], row["offset"] = signal.scale, signal.offset
+    row["gate"] = twin.gate**2
+    row["reject_max"] = twin.gate_rejects
+    row["late_ns"] = round(twin.lateness * NS)
+    row["stale_ns"] = round((twin.stale_after or 0) * NS)
+
+
+def row_status(rows: NDArray[np.void], now_ns: int) -> RowStatus:
+    """Judge rows; see docs/models.md for the rules."""
+    age = now_ns - rows["t"]
+    interval_ns = np.minimum(NS * rows["dt_mean"], STALE_INTERVAL_MAX_NS).astype(np.int64)
+    automatic = STALE_INTERVALS * interval_ns + STALE_LEAST_NS
+    stale_ns = np.where(rows["stale_ns"] > 0, rows["stale_ns"], automatic)
+    new = rows["updates"] == 0
+    reason = np.select(
+        [
+            new,
+            age > BAD_AFTER * stale_ns,
+            age > stale_ns,
+            rows["updates"] < WARMUP_UPDATES,
+            rows["rejects"] > 0,
+            rows["nis_mean"] > NIS_MEAN_LIMIT,
+        ],
+        [1, 2, 3, 4, 5, 6],
+        0,
+    ).astype(np.uint8)
+    quality = np.array(
+        [Quality.GOOD, Quality.BAD, Quality.BAD, *[Quality.UNCERTAIN] * 4],
+        np.uint8,
+    )[reason]
+    return RowStatus(quality, reason)
+
+
+def _unit(unit: str, order: int) -> str:
+    if not unit or not order:
+        return unit
+    return f"{unit}/s" if order == 1 else f"{unit}/s^{order}"

@@ -1,0 +1,227 @@
+"""The twin engine: batches in, estimates out.
+
+Samples of one signal are fused in the order in which they come. The rule for time stamps, applied by the
+kernel: later than the state: extrapolate, then update; equal: update without extrapolation; older by no
+more than the twin's ``lateness``: update against the state carried back to the sample's time (LATE_FUSED);
+older: LATE_DROPPED; same time and same value as the last sample of the signal: DUPLICATE; not positive or
+beyond ``now + limits.future``: INVALID.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetwin.clock import NS
+from edgetwin.config.schema import Config, Twin
+from edgetwin.engine import snapshot
+from edgetwin.engine.bank import REASONS, Bank, row_status
+from edgetwin.engine.ledger import Ledger
+from edgetwin.engine.reporting import Reporter
+from edgetwin.engine.twins import TwinInstance, is_template, substitute
+from edgetwin.errors import ConfigError
+from edgetwin.model.builtin import BUILTIN
+from edgetwin.model.compiler import compile_model
+from edgetwin.records import Batch, Outcome, Quality, Report, SignalStatus, StateEstimate, TwinEstimate
+
+NIS_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+
+
+class Engine:
+    """All twins of one gateway. Not thread-safe: every call is made on the event loop."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.sources = tuple(s.name for s in config.sources)
+        self.ledger = Ledger(len(self.sources))
+        self.banks: list[Bank] = []
+        self._bank_of_model: dict[str, int] = {}
+        self._twins: dict[str, TwinInstance] = {}
+        self._listeners: list[Callable[[TwinInstance], None]] = []
+        self._slot_bank: NDArray[np.int16] = np.zeros(16, np.int16)
+        self._slot_row: NDArray[np.int32] = np.zeros(16, np.int32)
+        self._slots = 0
+        self._future_ns = round(config.limits.future * NS)
+        self._reporter = Reporter()
+        for twin in config.twins:
+            if not is_template(twin):
+                self._add(twin, twin.name, {})
+
+    # ---- twins
+
+    def source_index(self, name: str) -> int:
+        """Row of the ledger that belongs to a source; ValueError when there is none of that name."""
+        return self.sources.index(name)
+
+    def instances(self) -> Iterable[TwinInstance]:
+        """The twins that exist, oldest first."""
+        return self._twins.values()
+
+    def names(self) -> list[str]:
+        """Names of the twins that exist, oldest first."""
+        return list(self._twins)
+
+    def on_twin(self, listener: Callable[[TwinInstance], None]) -> None:
+        """Call ``listener`` for every twin that exists and for each one made later."""
+        self._listeners.append(listener)
+        for instance in list(self._twins.values()):
+            listener(instance)
+
+    def hear(self, template: Twin, captures: dict[str, str]) -> TwinInstance | None:
+        """The twin that ``template`` makes of these placeholder values, made now if it is new.
+
+        None when ``limits.twins`` is reached or the name belongs to a twin of another template.
+        """
+        name = substitute(template.name, captures)
+        known = self._twins.get(name)
+        if known is not None:
+            return known if known.spec is template else None
+        if self.full:
+            return None
+        return self._add(template, name, dict(captures))
+
+    @property
+    def full(self) -> bool:
+        """Whether ``limits.twins`` is reached."""
+        return len(self._twins) >= self.config.limits.twins
+
+    def _add(self, spec: Twin, name: str, captures: dict[str, str]) -> TwinInstance:
+        bank_index = self._bank(spec.model)
+        slots = {}
+        for signal_name, signal in spec.signals.items():
+            row = self.banks[bank_index].add(name, len(self._twins), spec, signal_name, signal)
+            slots[signal_name] = self._slot(bank_index, row)
+        instance = TwinInstance(name, spec, captures, slots)
+        self._twins[name] = instance
+        for listener in self._listeners:
+            listener(instance)
+        return instance
+
+    def _bank(self, model_name: str) -> int:
+        if model_name not in self._bank_of_model:
+            model = BUILTIN.get(model_name)
+            if model is None:
+                raise ConfigError(
+                    f"model {model_name!r} cannot be run by this release",
+                    hint=f"use one of {', '.join(sorted(BUILTIN))}",
+                )
+            self._bank_of_model[model_name] = len(self.banks)
+            self.banks.append(Bank(model, compile_model(model)))
+        return self._bank_of_model[model_name]
+
+    def _slot(self, bank: int, row: int) -> int:
+        if self._slots == len(self._slot_row):
+            self._slot_bank = np.concatenate([self._slot_bank, np.zeros_like(self._slot_bank)])
+            self._slot_row = np.concatenate([self._slot_row, np.zeros_like(self._slot_row)])
+        slot = self._slots
+        self._slots += 1
+        self._slot_bank[slot] = bank
+        self._slot_row[slot] = row
+        return slot
+
+    # ---- samples
+
+    def ingest(self, source: int, batch: Batch, now_ns: int) -> None:
+        """Fuse a batch; each of its samples is received and given one outcome."""
+        self.ledger.received[source] += len(batch)
+        counts = self.ledger.counts[source]
+        for index, bank in enumerate(self.banks):
+            bank.kernels.update(
+                bank.rows,
+                self._slot_bank,
+                self._slot_row,
+                index,
+                batch.slot,
+                batch.t_ns,
+                batch.value,
+                now_ns + self._future_ns,
+                counts,
+            )
+
+    def count(self, source: int, outcome: Outcome, n: int = 1) -> None:
+        """Enter ``n`` samples that never reached a filter."""
+        self.ledger.received[source] += n
+        self.ledger.counts[source, outcome] += n
+
+    # ---- estimates
+
+    def estimate(self, twin: str, at_ns: int | None, now_ns: int) -> TwinEstimate:
+        """A twin at ``at_ns``, or at its last fused sample when None; its quality is as of ``now_ns``.
+
+        Raises KeyError for an unknown twin. An instant before the last fused sample gives the state at that
+        sample.
+        """
+        instance = self._twins[twin]
+        places = {name: self._place(slot) for name, slot in instance.slots.items()}
+        last_ns = max(int(bank.rows[row]["t"]) for bank, row in places.values())
+        at = last_ns if at_ns is None else at_ns
+        states: dict[str, StateEstimate] = {}
+        signals: dict[str, SignalStatus] = {}
+        worst, reason = Quality.GOOD, ""
+        for name, (bank, row) in places.items():
+            mean, std = bank.predict(np.array([row]), at)
+            for k, (_, state, unit) in enumerate(bank.columns[row]):
+                states[state] = StateEstimate(float(mean[0, k]), float(std[0, k]), unit)
+            record = bank.rows[row : row + 1]
+            signals[name] = _signal_status(record[0], instance.spec.signals[name].unit)
+            status = row_status(record, now_ns)
+            if status.quality[0] > worst:
+                worst, reason = Quality(int(status.quality[0])), f"{name}: {REASONS[status.reason[0]]}"
+        return TwinEstimate(twin, instance.spec.model, at, last_ns, worst, reason, states, signals)
+
+    def _place(self, slot: int) -> tuple[Bank, int]:
+        return self.banks[self._slot_bank[slot]], int(self._slot_row[slot])
+
+    def quality_of_twins(self, now_ns: int) -> NDArray[np.uint8]:
+        """uint8[twins]: the worst quality among each twin's signals, in the order of :meth:`names`."""
+        worst = np.zeros(len(self._twins), np.uint8)
+        for bank in self.banks:
+            np.maximum.at(worst, bank.rows["twin"], bank.status(now_ns).quality)
+        return worst
+
+    def quality_counts(self, now_ns: int) -> NDArray[np.int64]:
+        """int64[3]: twins by Quality."""
+        return np.bincount(self.quality_of_twins(now_ns), minlength=len(Quality))
+
+    def nis_histogram(self) -> tuple[tuple[float, ...], NDArray[np.int64], float]:
+        """Fleet histogram of each signal's mean NIS (1 when its filter is consistent): bounds, counts, sum.
+
+        ``counts`` int64[len(bounds) + 1] are per bucket, the last above every bound.
+        """
+        live = [bank.rows["nis_mean"][bank.rows["updates"] > 1] for bank in self.banks]
+        values = np.concatenate(live) if live else np.zeros(0)
+        bucket = np.searchsorted(NIS_BOUNDS, values, side="left")
+        return NIS_BOUNDS, np.bincount(bucket, minlength=len(NIS_BOUNDS) + 1), float(values.sum())
+
+    # ---- reports and persistence
+
+    def report(self, now_ns: int) -> list[Report]:
+        """The reports that are due at ``now_ns``: one for each cadence whose interval has passed."""
+        return self._reporter.report(self.banks, list(self._twins.values()), now_ns)
+
+    def snapshot(self) -> bytes:
+        """Everything the engine would need to go on after a restart."""
+        return snapshot.dump(self)
+
+    def restore(self, blob: bytes, now_ns: int) -> int:
+        """Take over the state of a snapshot; returns how many signals were restored.
+
+        Signals are matched by twin, signal and model; what the configuration says wins over the snapshot.
+        Raises JournalError when the snapshot cannot be read. States dated after ``now_ns + limits.future``
+        are left out.
+        """
+        return snapshot.load(self, blob, now_ns + self._future_ns)
+
+
+def _signal_status(row: np.void, unit: str) -> SignalStatus:
+    return SignalStatus(
+        value=float(row["z"]) if row["updates"] else float("nan"),
+        at_ns=int(row["t_seen"]),
+        nis=float(row["nis"]),
+        noise=float(np.sqrt(row["r"])),
+        unit=unit,
+        fused=int(row["fused"]),
+        gated=int(row["gated"]),
+    )

@@ -1,0 +1,81 @@
+"""When a twin is reported, and with what.
+
+Twins that share an interval are reported together, at multiples of the interval since the epoch. A signal
+is in a report when it has fused a sample since its last report, or when its quality has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetwin.clock import NS
+from edgetwin.engine.bank import Bank
+from edgetwin.engine.twins import TwinInstance
+from edgetwin.records import Report
+
+
+class Reporter:
+    """Remembers, for each cadence, the last instant reported and, for each row, the quality told last."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, int] = {}
+        self._told: dict[int, NDArray[np.uint8]] = {}
+        self._every: NDArray[np.int64] = np.zeros(0, np.int64)
+
+    def report(self, banks: Sequence[Bank], twins: Sequence[TwinInstance], now_ns: int) -> list[Report]:
+        """Reports due at ``now_ns``, each dated at the multiple of its interval that has just passed."""
+        self._extend(twins)
+        reports = []
+        for every_ns in np.unique(self._every).tolist():
+            instant = now_ns - now_ns % every_ns
+            if instant <= self._last.get(every_ns, 0):
+                continue
+            self._last[every_ns] = instant
+            report = self._collect(banks, every_ns, instant)
+            if report is not None:
+                reports.append(report)
+        return reports
+
+    def _extend(self, twins: Sequence[TwinInstance]) -> None:
+        known = len(self._every)
+        if known < len(twins):
+            fresh = [max(round(t.spec.report.every * NS), 1) for t in twins[known:]]
+            self._every = np.concatenate([self._every, np.array(fresh, np.int64)])
+
+    def _collect(self, banks: Sequence[Bank], every_ns: int, instant: int) -> Report | None:
+        columns: list[tuple[str, str, str]] = []
+        means, stds, qualities = [], [], []
+        for number, bank in enumerate(banks):
+            index, quality = self._due(number, bank, every_ns, instant)
+            if not len(index):
+                continue
+            mean, std = bank.predict(index, instant)
+            for row in index.tolist():
+                columns.extend(bank.columns[row])
+            means.append(mean.ravel())
+            stds.append(std.ravel())
+            qualities.append(np.repeat(quality, bank.model.size))
+        if not columns:
+            return None
+        return Report(
+            instant, tuple(columns), np.concatenate(means), np.concatenate(stds), np.concatenate(qualities)
+        )
+
+    def _due(
+        self, number: int, bank: Bank, every_ns: int, instant: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """Rows of ``bank`` to report now, with their quality; marks them as told."""
+        rows = bank.rows
+        quality = bank.status(instant).quality
+        told = self._told.get(number, np.zeros(0, np.uint8))
+        told = np.concatenate([told, np.full(len(rows) - len(told), 255, np.uint8)])
+        fresh = (rows["fused"] > rows["reported"]) | (quality != told)
+        due = fresh & (rows["updates"] > 0) & (self._every[rows["twin"]] == every_ns)
+        index = np.flatnonzero(due)
+        rows["reported"][index] = rows["fused"][index]
+        told[index] = quality[index]
+        self._told[number] = told
+        return index, quality[index]

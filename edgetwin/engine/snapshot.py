@@ -1,0 +1,105 @@
+"""The engine's state as bytes, and back.
+
+One msgpack map: ``version``, ``gateway``, ``ledger`` (source name -> [received, outcomes...]), ``twins``
+(template name, captures) for the twins that templates made, and ``banks`` (model -> dtype description,
+keys, raw rows). A file wrapper with a checksum is the runtime's business.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+import numpy as np
+
+from edgetwin.errors import JournalError
+from edgetwin.model.layout import CONFIGURED, LEARN_Q, LEARN_R
+
+if TYPE_CHECKING:
+    from edgetwin.engine.bank import Bank
+    from edgetwin.engine.engine import Engine
+
+VERSION = 1
+
+
+def dump(engine: Engine) -> bytes:
+    """The state of ``engine``."""
+    ledger = engine.ledger
+    document = {
+        "version": VERSION,
+        "gateway": engine.config.gateway,
+        "ledger": {
+            name: [int(ledger.received[i]), *ledger.counts[i].tolist()]
+            for i, name in enumerate(engine.sources)
+        },
+        "twins": [[t.spec.name, t.captures] for t in engine.instances() if t.captures],
+        "banks": {
+            bank.model.name: {
+                "dtype": [list(pair) for pair in _description(bank.rows.dtype)],
+                "keys": bank.keys,
+                "rows": bank.rows.tobytes(),
+            }
+            for bank in engine.banks
+        },
+    }
+    return bytes(msgpack.packb(document))
+
+
+def load(engine: Engine, blob: bytes, t_max: int) -> int:
+    """Restore into ``engine``; the number of signals restored. JournalError when unreadable."""
+    try:
+        document: dict[str, Any] = msgpack.unpackb(blob, strict_map_key=True)
+        if document["version"] != VERSION:
+            raise JournalError(f"snapshot of version {document['version']}, this release reads {VERSION}")
+        _remake(engine, document["twins"])
+        restored = 0
+        for bank in engine.banks:
+            saved = document["banks"].get(bank.model.name)
+            if saved is not None:
+                restored += _restore_bank(bank, saved, t_max)
+        _restore_ledger(engine, document["ledger"])
+    except (ValueError, KeyError, TypeError, AttributeError, msgpack.UnpackException) as exc:
+        raise JournalError(f"snapshot cannot be read: {exc!r}") from exc
+    return restored
+
+
+def _description(dtype: np.dtype[np.void]) -> list[tuple[str, str]]:
+    assert dtype.names is not None
+    return [(name, dtype[name].str) for name in dtype.names]
+
+
+def _remake(engine: Engine, twins: list[Any]) -> None:
+    """Make again the twins that templates had made."""
+    templates = {twin.name: twin for twin in engine.config.twins}
+    for template_name, captures in twins:
+        if template_name in templates:
+            engine.hear(templates[template_name], captures)
+
+
+def _restore_bank(bank: Bank, saved: dict[str, Any], t_max: int) -> int:
+    dtype = np.dtype([(str(n), str(f)) for n, f in saved["dtype"]], align=True)
+    old = np.frombuffer(saved["rows"], dtype)
+    place = {tuple(key): i for i, key in enumerate(saved["keys"])}
+    pairs = [(i, place[key]) for i, key in enumerate(bank.keys) if key in place]
+    if not pairs:
+        return 0
+    to, frm = (np.array(column) for column in zip(*pairs, strict=True))
+    usable = (old["updates"][frm] > 0) & (old["t"][frm] <= t_max)
+    to, frm = to[usable], frm[usable]
+    rows = bank.rows
+    assert rows.dtype.names is not None
+    fixed_r, fixed_q = rows["r"].copy(), rows["q"].copy()
+    for name in rows.dtype.names:
+        if name not in CONFIGURED and name != "twin" and name in (dtype.names or ()):
+            rows[name][to] = old[name][frm]
+    known_r, known_q = (rows["learn"] & LEARN_R) == 0, (rows["learn"] & LEARN_Q) == 0
+    rows["r"][known_r] = fixed_r[known_r]
+    rows["q"][known_q] = fixed_q[known_q]
+    return len(to)
+
+
+def _restore_ledger(engine: Engine, saved: dict[str, list[int]]) -> None:
+    for i, name in enumerate(engine.sources):
+        if name in saved:
+            engine.ledger.received[i] += saved[name][0]
+            engine.ledger.counts[i] += np.array(saved[name][1:], np.int64)

@@ -1,0 +1,1 @@
+"""Figures beside their peers and their physical limit: ``python -m bench``."""

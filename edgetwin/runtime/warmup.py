@@ -1,0 +1,43 @@
+"""Compile every kernel before the first sample needs it, and survive a damaged cache."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import structlog
+
+from edgetwin.engine import Engine
+from edgetwin.engine.bank import Bank
+from edgetwin.kernels.jit import cache_directory
+from edgetwin.model.builtin import BUILTIN
+from edgetwin.model.compiler import compile_model
+
+log = structlog.get_logger()
+
+
+def warmup(engine: Engine | None = None) -> int:
+    """Compile the kernels of the engine's models (all built-in ones when None); returns how many models.
+
+    numba raises odd errors on a cache file that was cut or altered; the cache holds nothing that cannot be made again,
+    so it is deleted and the compilation repeated once.
+    """
+    banks = engine.banks if engine is not None else [Bank(m, compile_model(m)) for m in BUILTIN.values()]
+    try:
+        _compile(banks)
+    except Exception as exc:  # numba's cache raises whatever unpickling raises
+        log.warning("kernel_cache_rebuilt", directory=str(cache_directory()), error=repr(exc))
+        shutil.rmtree(cache_directory() / "numba", ignore_errors=True)
+        _compile(banks)
+    return len(banks)
+
+
+def _compile(banks: list[Bank]) -> None:
+    for bank in banks:
+        rows = np.zeros(1, bank.rows.dtype)
+        bank.kernels.update(
+            rows, np.zeros(1, np.int16), np.zeros(1, np.int32), 0,
+            np.zeros(1, np.int32), np.ones(1, np.int64), np.zeros(1), 0, np.zeros(9, np.int64),
+        )  # fmt: skip
+        mean = np.zeros((1, bank.model.size))
+        bank.kernels.predict(rows, np.zeros(1, np.int64), 0, mean, mean.copy())

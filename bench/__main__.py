@@ -15,11 +15,7 @@ BENCHES = ("filters", "ingest", "daemon")
 def machine() -> dict[str, object]:
     """What the figures were taken on."""
     model = next(
-        (
-            line.split(":")[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ),
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
         platform.processor(),
     )
     return {

@@ -13,7 +13,7 @@ import threading
 
 import numpy as np
 
-BLOCK = 100_000
+BLOCK = 600_000
 WINDOW = 60_000
 END = b"bench/end"
 

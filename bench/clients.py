@@ -63,9 +63,7 @@ def drain(port: int, form: str, qos: int, topic_count: int, count: int) -> None:
         while True:
             n = s.recv_into(buffer)
             cost.first()
-            tail = (
-                bytes(memoryview(buffer)[max(0, n - 32) : n]) if n >= 32 else tail[-32:] + bytes(buffer[:n])
-            )
+            tail = bytes(memoryview(buffer)[max(0, n - 32) : n]) if n >= 32 else tail[-32:] + bytes(buffer[:n])
             if END in tail or not n:
                 break
         cost.print("drain", count)
@@ -122,6 +120,7 @@ def edgetwin(port: int, form: str, qos: int, topic_count: int, count: int) -> No
     from bench.twins import ingest_config
     from edgetwin.clock import SystemClock
     from edgetwin.engine import Engine
+    from edgetwin.runtime import logs
     from edgetwin.runtime.loop import run as run_loop
     from edgetwin.runtime.warmup import warmup
     from edgetwin.sources.mqtt import MqttSource
@@ -146,14 +145,11 @@ def edgetwin(port: int, form: str, qos: int, topic_count: int, count: int) -> No
             cost.print("edgetwin", int(engine.ledger.received[0]) - 1)
             assert engine.ledger.balanced()
             fused = int(engine.ledger.counts[0, 0])
-            print(
-                json.dumps(
-                    {"client": "edgetwin", "fused": fused, "latency_mean_s": source.latency.sum / count}
-                )
-            )
+            print(json.dumps({"client": "edgetwin", "fused": fused, "latency_mean_s": source.latency.sum / count}))
             sys.stdout.flush()
             task.cancel()
 
+    logs.configure("warning", "json")
     run_loop(run())
 
 

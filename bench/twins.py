@@ -22,7 +22,6 @@ def ingest_config(port: int, form: str, qos: int, **extra: Any) -> Config:
                 "name": "{machine}",
                 "model": "constant_velocity",
                 "parameters": {"process_noise": 0.3},
-                "lateness": 1e9,
                 "signals": {"temp": signal},
             }
         ],

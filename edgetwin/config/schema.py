@@ -1,11 +1,13 @@
-"""The configuration as typed records (docs/configuration.md says what each key means).
+"""The configuration as typed records; the docstrings are its reference.
 
-Decoded strictly by :mod:`edgetwin.config.load`; `edgetwin schema` prints its JSON Schema.
-Durations are seconds once decoded.
+Decoded strictly by :mod:`edgetwin.config.load`. Lines of the form ``- key: text`` in a docstring describe the
+keys: `edgetwin schema` prints them and docs/configuration.md expands on them. Durations are seconds once
+decoded.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -14,6 +16,7 @@ from msgspec import Meta, Struct
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$", max_length=128)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Positive = Annotated[float, Meta(gt=0)]
+TimeUnit = Literal["s", "ms", "us", "ns", "iso"]
 
 
 class Duration(float):
@@ -21,14 +24,30 @@ class Duration(float):
 
 
 class _Strict(Struct, frozen=True, forbid_unknown_fields=True):
-    """Unknown keys are errors; records are immutable."""
+    """Unknown keys are errors; records are immutable and their repr shows no secret."""
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{f}={_shown(f, getattr(self, f))}" for f in self.__struct_fields__)
+        return f"{type(self).__name__}({fields})"
+
+
+def _shown(field: str, value: object) -> str:
+    """A field's value as a log may hold it."""
+    if field == "password" and value is not None:
+        return "'***'"
+    return re.sub(r"//.*@", "//***@", repr(value)) if field == "url" else repr(value)
 
 
 # ---- sources
 
 
 class Tls(_Strict, frozen=True):
-    """Files of a TLS client; ``ca`` defaults to the system's authorities."""
+    """Files of a TLS client, relative to the configuration file.
+
+    - ca: certificate authorities in PEM; the system's when absent
+    - cert: the client's certificate chain in PEM
+    - key: the private key of ``cert`` in PEM
+    """
 
     ca: str | None = None
     cert: str | None = None
@@ -36,7 +55,22 @@ class Tls(_Strict, frozen=True):
 
 
 class MqttSource(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
-    """A broker whose topics bring samples."""
+    """A broker whose topics bring samples.
+
+    - name: what signals call this source
+    - url: mqtt://host[:1883] or mqtts://host[:8883]
+    - client_id: MQTT client identifier; edgetwin-{gateway}-{name} when absent
+    - qos: quality of service asked for in the subscriptions
+    - protocol: MQTT version
+    - username: user name for the broker
+    - password: password in clear; prefer ${credential:name} or password_file
+    - password_file: file that holds the password, relative to the configuration file
+    - tls: certificate files of an mqtts:// connection
+    - keepalive: longest silence before the connection is probed
+    - session_expiry: how long the broker keeps messages while the gateway is away (MQTT 5)
+    - receive_maximum: messages the broker may send before they are acknowledged (MQTT 5)
+    - payload_max: longest payload read, in bytes; longer ones are counted as overflow
+    """
 
     name: Name
     url: str
@@ -54,7 +88,16 @@ class MqttSource(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
 
 
 class ModbusSource(_Strict, frozen=True, tag_field="kind", tag="modbus"):
-    """A Modbus TCP device polled on a schedule."""
+    """A Modbus TCP device polled on a schedule.
+
+    - name: what signals call this source
+    - url: modbus+tcp://host[:502]
+    - unit: unit identifier of the device
+    - every: time between polls
+    - timeout: how long to wait for an answer
+    - words_max: most registers read in one request
+    - gap_max: unused registers read along to join two reads into one
+    """
 
     name: Name
     url: str
@@ -66,16 +109,27 @@ class ModbusSource(_Strict, frozen=True, tag_field="kind", tag="modbus"):
 
 
 class CsvSource(_Strict, frozen=True, tag_field="kind", tag="csv"):
-    """A recorded file for `edgetwin replay`."""
+    """A recorded file for `edgetwin replay`.
+
+    - name: what signals call this source
+    - path: the CSV file, relative to the configuration file; may be gzipped
+    - time: the column that holds the time of a row
+    - time_unit: unit of the time column
+    """
 
     name: Name
     path: str
     time: str = "t"
-    time_unit: Literal["s", "ms", "us", "ns", "iso"] = "s"
+    time_unit: TimeUnit = "s"
 
 
 class SimulatedSource(_Strict, frozen=True, tag_field="kind", tag="simulated"):
-    """Samples drawn from the twins' own models."""
+    """Samples drawn from the twins' own models.
+
+    - name: what signals call this source
+    - every: time between samples
+    - seed: seed of the random numbers
+    """
 
     name: Name
     every: Duration = Duration(1)
@@ -88,7 +142,14 @@ Source = MqttSource | ModbusSource | CsvSource | SimulatedSource
 
 
 class UserState(_Strict, frozen=True):
-    """A state of a user's model."""
+    """A state of a user's model.
+
+    - initial: value before the first measurement
+    - unit: unit shown beside the value
+    - std: standard deviation of the initial value
+    - min: lowest physical value
+    - max: highest physical value
+    """
 
     initial: float = 0.0
     unit: str = ""
@@ -98,14 +159,28 @@ class UserState(_Strict, frozen=True):
 
 
 class UserInput(_Strict, frozen=True):
-    """An input of a user's model."""
+    """An input of a user's model.
+
+    - initial: value before the first sample
+    - unit: unit shown beside the value
+    """
 
     initial: float = 0.0
     unit: str = ""
 
 
 class UserModel(_Strict, frozen=True, kw_only=True):
-    """Physics in YAML: ``derivatives`` (continuous) or ``updates`` (discrete) of each state."""
+    """Physics in YAML: ``derivatives`` (continuous) or ``updates`` (discrete) of each state.
+
+    - name: what twins call this model
+    - states: the states by name
+    - inputs: the inputs by name
+    - parameters: constants of the equations by name; a twin may override them
+    - derivatives: time derivative of each state, per second
+    - updates: next value of each state
+    - process_noise: standard deviation each state gains per square-root second
+    - measurements: expression over the states that each signal measures
+    """
 
     name: Name
     states: dict[str, UserState]
@@ -118,7 +193,16 @@ class UserModel(_Strict, frozen=True, kw_only=True):
 
 
 class Register(_Strict, frozen=True, kw_only=True):
-    """Where and how a value stands in a Modbus device. ``address`` counts from 0 as on the wire."""
+    """Where and how a value stands in a Modbus device.
+
+    - table: holding and input hold 16-bit registers, coil and discrete hold bits
+    - address: counted from 0, as on the wire
+    - type: how the registers are read; 32-bit types take 2 registers, float64 takes 4
+    - order: byte order of the value, ABCD being big endian
+    - bit: which bit of the register, 0 the lowest; only for type bit in holding and input
+    - scale: value = scale * raw + offset, before the signal's own scale and offset
+    - offset: see scale
+    """
 
     table: Literal["holding", "input", "coil", "discrete"] = "holding"
     address: Annotated[int, Meta(ge=0, le=65535)]
@@ -133,13 +217,27 @@ class Signal(_Strict, frozen=True):
     """One measured scalar series and where it comes from.
 
     Exactly one of ``topic`` (mqtt), ``register`` (modbus) or ``column`` (csv); estimate = scale*raw + offset.
+
+    - source: name of the source
+    - topic: MQTT topic; {placeholder} stands for one whole level
+    - value: path of the value in a JSON payload, such as $.a.b[0]; a plain number when absent
+    - time: path of the measurement time in a JSON payload; time of arrival when absent
+    - time_unit: unit of the time
+    - numeric_strings: whether JSON strings that hold a number are read as numbers
+    - register: where the value stands in a Modbus device
+    - column: column of a CSV file
+    - noise: standard deviation of the measurement, in the unit of the signal; learned when absent
+    - range: lowest and highest believable value, in the unit of the signal; others are never fused
+    - unit: unit shown beside the value
+    - scale: value = scale * raw + offset
+    - offset: see scale
     """
 
     source: str
     topic: str | None = None
     value: str | None = None
     time: str | None = None
-    time_unit: Literal["s", "ms", "us", "ns", "iso"] = "s"
+    time_unit: TimeUnit = "s"
     numeric_strings: bool = False
     register: Register | None = None
     column: str | None = None
@@ -151,14 +249,25 @@ class Signal(_Strict, frozen=True):
 
 
 class Reporting(_Strict, frozen=True):
-    """How often a twin's estimate is reported and how exactly the cloud must know it."""
+    """How often a twin's estimate is reported and how exactly the cloud must know it.
+
+    - every: time between reports
+    - tolerance: largest difference between cloud and gateway for each state, in the unit of the state
+    """
 
     every: Duration = Duration(1)
     tolerance: dict[str, Positive] = {}
 
 
 class Alarm(_Strict, frozen=True):
-    """An alarm on states (accepted by the schema; see docs/roadmap in the README)."""
+    """An alarm on states.
+
+    - name: what the alarm is called
+    - when: condition that raises it
+    - clear: condition that clears it; the opposite of when, if absent
+    - for: how long the condition must hold
+    - priority: how urgent it is
+    """
 
     name: Name
     when: str
@@ -168,7 +277,19 @@ class Alarm(_Strict, frozen=True):
 
 
 class Twin(_Strict, frozen=True, kw_only=True):
-    """One asset, or a template of many where the name holds ``{placeholders}``."""
+    """One asset, or a template of many where the name holds ``{placeholders}``.
+
+    - name: name of the twin; {placeholder} makes a template: one twin for each value heard
+    - model: auto, random_walk, constant_velocity, constant_acceleration, first_order, or one of models
+    - parameters: parameters of the model by name
+    - lateness: how late a sample may come and still be fused
+    - stale_after: silence after which the estimate is no longer good
+    - gate: how many standard deviations from its prediction a sample may lie
+    - gate_rejects: samples rejected in a row after which the twin starts again from what it hears
+    - signals: the measured series by name
+    - report: cadence and tolerance of the reports
+    - alarms: alarms on the states
+    """
 
     name: str
     model: str = "auto"
@@ -186,7 +307,19 @@ class Twin(_Strict, frozen=True, kw_only=True):
 
 
 class MqttUplink(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
-    """Frames to the cloud over MQTT, QoS 1."""
+    """Frames to the cloud over MQTT, QoS 1.
+
+    - url: mqtt://host[:1883] or mqtts://host[:8883]
+    - topic: where frames go; {gateway} is the name of the gateway
+    - client_id: MQTT client identifier; edgetwin-{gateway}-uplink when absent
+    - protocol: MQTT version
+    - username: user name for the broker
+    - password: password in clear; prefer ${credential:name} or password_file
+    - password_file: file that holds the password, relative to the configuration file
+    - tls: certificate files of an mqtts:// connection
+    - keepalive: longest silence before the connection is probed
+    - every: the longest a report waits for its frame
+    """
 
     url: str
     topic: str = "edgetwin/{gateway}/frames"
@@ -201,13 +334,23 @@ class MqttUplink(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
 
 
 class Http(_Strict, frozen=True):
-    """The HTTP API; ``listen`` is host:port."""
+    """The HTTP API.
+
+    - listen: host:port to listen on
+    """
 
     listen: str = "127.0.0.1:8787"
 
 
 class Limits(_Strict, frozen=True):
-    """Bounds of what the daemon holds in memory."""
+    """Bounds of what the daemon holds in memory.
+
+    - twins: most twins, those of templates included
+    - topics: most topics remembered, unknown ones included
+    - future: how far ahead of the gateway's clock a sample may be stamped
+    - outbox_bytes: most bytes of frames that wait for the cloud
+    - metric_twins: most twins with Prometheus series of their own
+    """
 
     twins: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
     topics: Annotated[int, Meta(ge=16, le=4_000_000)] = 100_000
@@ -217,14 +360,30 @@ class Limits(_Strict, frozen=True):
 
 
 class Log(_Strict, frozen=True):
-    """Logging; ``format: auto`` is console on a terminal, JSON elsewhere."""
+    """Logging to standard error.
+
+    - level: least severe level that is written
+    - format: auto is console on a terminal and json elsewhere
+    """
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
 
 
-class Config(_Strict, frozen=True, kw_only=True):
-    """The whole file."""
+class Config(_Strict, frozen=True, kw_only=True, dict=True):
+    """The whole file. The loader attaches where it came from (see edgetwin.config.origin).
+
+    - gateway: name of this gateway; it is in every frame
+    - state_dir: directory of the state, relative to the configuration file; no state is kept when absent
+    - snapshot_every: time between snapshots of the state
+    - sources: the connections that bring samples
+    - models: models given by their equations
+    - twins: the assets and templates of assets
+    - uplink: where frames go; none are made when absent
+    - http: the HTTP API; null turns it off
+    - limits: bounds of what the daemon holds
+    - log: logging
+    """
 
     gateway: Name
     state_dir: str | None = None

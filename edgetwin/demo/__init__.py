@@ -1,0 +1,1 @@
+"""A whole plant on one machine, for `edgetwin demo`: broker, Modbus device, machines, daemon."""

@@ -60,13 +60,9 @@ class Reporter:
             qualities.append(np.repeat(quality, bank.model.size))
         if not columns:
             return None
-        return Report(
-            instant, tuple(columns), np.concatenate(means), np.concatenate(stds), np.concatenate(qualities)
-        )
+        return Report(instant, tuple(columns), np.concatenate(means), np.concatenate(stds), np.concatenate(qualities))
 
-    def _due(
-        self, number: int, bank: Bank, every_ns: int, instant: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    def _due(self, number: int, bank: Bank, every_ns: int, instant: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Rows of ``bank`` to report now, with their quality; marks them as told."""
         rows = bank.rows
         quality = bank.status(instant).quality

@@ -29,8 +29,7 @@ def dump(engine: Engine) -> bytes:
         "version": VERSION,
         "gateway": engine.config.gateway,
         "ledger": {
-            name: [int(ledger.received[i]), *ledger.counts[i].tolist()]
-            for i, name in enumerate(engine.sources)
+            name: [int(ledger.received[i]), *ledger.counts[i].tolist()] for i, name in enumerate(engine.sources)
         },
         "twins": [[t.spec.name, t.captures] for t in engine.instances() if t.captures],
         "banks": {

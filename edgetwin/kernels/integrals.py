@@ -16,9 +16,7 @@ from edgetwin.kernels.jit import kernel
 def ramp(h: float) -> float:
     """Mean of ``1 - exp(-s)`` over ``s`` in [0, h]; dimensionless, 0 at ``h = 0``."""
     if h < 0.1:
-        return h * (
-            1 / 2 - h * (1 / 6 - h * (1 / 24 - h * (1 / 120 - h * (1 / 720 - h * (1 / 5040 - h / 40320)))))
-        )
+        return h * (1 / 2 - h * (1 / 6 - h * (1 / 24 - h * (1 / 120 - h * (1 / 720 - h * (1 / 5040 - h / 40320))))))
     return 1.0 + math.expm1(-h) / h
 
 

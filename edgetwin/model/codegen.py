@@ -126,18 +126,14 @@ class _Unrolled:
         """U, D of W diag(v) Wᵀ (Thornton), highest state first."""
         n = self.n
         for j in range(n - 1, -1, -1):
-            square = [
-                _times(names.get((j, k)), names.get((j, k)), self.variance_name(k))
-                for k in range(self.columns)
-            ]
+            square = [_times(names.get((j, k)), names.get((j, k)), self.variance_name(k)) for k in range(self.columns)]
             w(f"e{j} = {_sum(square)}")
             if j == 0:
                 break
             w(f"inverse = 1.0 / e{j} if e{j} > 0.0 else 0.0")
             for i in range(j):
                 cross = [
-                    _times(names.get((i, k)), names.get((j, k)), self.variance_name(k))
-                    for k in range(self.columns)
+                    _times(names.get((i, k)), names.get((j, k)), self.variance_name(k)) for k in range(self.columns)
                 ]
                 w(f"a{i}{j} = ({_sum(cross) or '0.0'}) * inverse")
             for i in range(j):
@@ -292,10 +288,7 @@ def _fuse_late(w: _Writer, model: LinearModel) -> None:
         w("dt = age")
         _load(w, model)
         w(*model.prelude)
-        w(
-            "r = r + "
-            + str(_sum([_times(c.entries.get(0), c.entries.get(0), c.variance) for c in model.noise]))
-        )
+        w("r = r + " + str(_sum([_times(c.entries.get(0), c.entries.get(0), c.variance) for c in model.noise])))
         w("dt = -age", *model.prelude)
         w(*(f"h{j} = {a.transition(0, j) or '0.0'}" for j in range(n)))
         g = a.projections(w, h)
@@ -407,9 +400,7 @@ def _predict(w: _Writer, model: LinearModel) -> None:
             a.state(w)
             names = a.weights(w)
             for i in range(a.n):
-                terms = [
-                    _times(names.get((i, k)), names.get((i, k)), a.variance_name(k)) for k in range(a.columns)
-                ]
+                terms = [_times(names.get((i, k)), names.get((i, k)), a.variance_name(k)) for k in range(a.columns)]
                 w(f"mean[k, {i}] = x{i}", f"variance[k, {i}] = {_sum(terms)}")
 
 

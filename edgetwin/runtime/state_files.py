@@ -28,9 +28,7 @@ class SnapshotFiles:
 
     def load(self) -> bytes | None:
         """The newest whole snapshot, or None. Damaged slots are named in ``damaged``."""
-        found = [
-            (number, body) for path in self._slots if (read := self._read(path)) for number, body in [read]
-        ]
+        found = [(number, body) for path in self._slots if (read := self._read(path)) for number, body in [read]]
         if not found:
             return None
         self._number, body = max(found)

@@ -1,0 +1,71 @@
+"""What types cannot say: whether the parts of a configuration fit together.
+
+Nothing is connected to and nothing is compiled; of files, only those that the daemon must read at its start
+are looked at. The findings are in the order of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path as FilePath
+
+from edgetwin.config.check_connections import check_connections, positive
+from edgetwin.config.check_twins import check_twin
+from edgetwin.config.findings import Finding, Findings
+from edgetwin.config.models import BUILTIN
+from edgetwin.config.schema import Config
+
+__all__ = ["Finding", "check", "runnable"]
+
+
+def check(config: Config, base_dir: FilePath) -> list[Finding]:
+    """Every fault and everything this release cannot run yet; empty when the daemon can start.
+
+    ``base_dir`` is the directory of the configuration file, from which files it names are found.
+    """
+    findings = Findings(config)
+    _check_names(findings)
+    positive(findings, ("snapshot_every",), config.snapshot_every)
+    check_connections(findings, base_dir)
+    for i, twin in enumerate(config.twins):
+        check_twin(findings, ("twins", i), twin)
+    _check_limits(findings)
+    return sorted(findings.found, key=lambda f: (f.line, f.column))
+
+
+def runnable(config: Config, base_dir: FilePath) -> None:
+    """Return when the daemon can run the configuration; else raise the first finding as ConfigError."""
+    for finding in check(config, base_dir):
+        raise finding.error()
+
+
+def _check_names(findings: Findings) -> None:
+    config = findings.config
+    _distinct(findings, "sources", "source", [s.name for s in config.sources])
+    _distinct(findings, "models", "model", [m.name for m in config.models])
+    _distinct(findings, "twins", "twin", [t.name for t in config.twins])
+    for i, model in enumerate(config.models):
+        if model.name in BUILTIN:
+            findings.error(("models", i, "name"), f"{model.name} is a built-in model", "choose another name")
+
+
+def _distinct(findings: Findings, section: str, what: str, names: Iterable[str]) -> None:
+    first: dict[str, int] = {}
+    for i, name in enumerate(names):
+        if name in first:
+            place = (section, i, "name")
+            message = f"a {what} {findings.shown(place, name)} exists already: {section}[{first[name]}]"
+            findings.error(place, message, "give each its own name")
+        first.setdefault(name, i)
+
+
+def _check_limits(findings: Findings) -> None:
+    config = findings.config
+    plain = sum(1 for twin in config.twins if "{" not in twin.name)
+    if plain > config.limits.twins:
+        message = f"{plain} twins are listed, more than limits.twins ({config.limits.twins})"
+        findings.error(("limits", "twins"), message, f"raise it to at least {plain}")
+    topics = {s.topic for t in config.twins for s in t.signals.values() if s.topic and "{" not in s.topic}
+    if len(topics) > config.limits.topics:
+        message = f"{len(topics)} topics are listed, more than limits.topics ({config.limits.topics})"
+        findings.error(("limits", "topics"), message, f"raise it to at least {len(topics)}")

@@ -1,0 +1,134 @@
+"""Checks of sources, uplink and HTTP: everything that names an address or a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path as FilePath
+
+from edgetwin.config.credentials import password_of
+from edgetwin.config.findings import Findings
+from edgetwin.config.places import Path
+from edgetwin.config.schema import CsvSource, ModbusSource, MqttSource, MqttUplink, SimulatedSource, Source
+from edgetwin.config.topics import check_topic, placeholders
+from edgetwin.config.urls import MODBUS_SCHEMES, MQTT_SCHEMES, endpoint, listen_address
+from edgetwin.errors import ConfigError
+
+KEEPALIVE_MAX_S = 65_535
+SESSION_EXPIRY_MAX_S = 4_294_967_294
+
+
+def check_connections(findings: Findings, base_dir: FilePath) -> None:
+    """Sources, uplink and HTTP of the configuration."""
+    config = findings.config
+    for i, source in enumerate(config.sources):
+        _check_source(findings, ("sources", i), source, base_dir)
+    if config.uplink is not None:
+        _check_uplink(findings, config.uplink, base_dir)
+    _check_client_ids(findings)
+    if config.http is not None:
+        listen = config.http.listen
+        findings.attempt(("http", "listen"), lambda: listen_address(listen))
+
+
+def _check_source(findings: Findings, path: Path, source: Source, base_dir: FilePath) -> None:
+    if isinstance(source, MqttSource):
+        _check_mqtt(findings, path, source, base_dir)
+        if source.session_expiry > SESSION_EXPIRY_MAX_S:
+            findings.error((*path, "session_expiry"), "is too long", f"at most {SESSION_EXPIRY_MAX_S}s")
+    elif isinstance(source, ModbusSource):
+        _check_modbus(findings, path, source)
+    elif isinstance(source, CsvSource):
+        findings.not_yet(path, "a csv source belongs to `edgetwin replay`, which this release does not have yet")
+    elif isinstance(source, SimulatedSource):
+        findings.not_yet(path, "a simulated source cannot be run yet", "use an mqtt or modbus source")
+
+
+def _check_modbus(findings: Findings, path: Path, source: ModbusSource) -> None:
+    place = (*path, "url")
+    where = findings.attempt(place, lambda: endpoint(source.url, MODBUS_SCHEMES))
+    if where is not None and (where.username is not None or where.password is not None):
+        findings.error(place, "Modbus knows no user or password", "remove what stands before the @")
+    positive(findings, (*path, "every"), source.every)
+    positive(findings, (*path, "timeout"), source.timeout)
+
+
+def _check_uplink(findings: Findings, uplink: MqttUplink, base_dir: FilePath) -> None:
+    _check_mqtt(findings, ("uplink",), uplink, base_dir)
+    positive(findings, ("uplink", "every"), uplink.every)
+    place = ("uplink", "topic")
+    findings.attempt(place, lambda: check_topic(uplink.topic))
+    for name in findings.attempt(place, lambda: placeholders(uplink.topic)) or []:
+        if name != "gateway":
+            findings.error(place, f"placeholder {{{name}}} is unknown", "only {gateway} is known here")
+
+
+def _check_mqtt(findings: Findings, path: Path, record: MqttSource | MqttUplink, base_dir: FilePath) -> None:
+    where = findings.attempt((*path, "url"), lambda: endpoint(record.url, MQTT_SCHEMES))
+    if where is None:
+        return
+    if record.username is not None and where.username is not None:
+        findings.error((*path, "username"), "the user stands in the URL too", "keep one of them")
+    if record.password is not None and record.password_file is not None:
+        findings.error((*path, "password_file"), "password is given too", "keep one of them")
+    elif record.password_file is not None:
+        findings.attempt((*path, "password_file"), lambda: password_of(record, base_dir))
+    has_password = bool(record.password or record.password_file or where.password)
+    has_user = record.username is not None or where.username is not None
+    if has_password and not has_user and record.protocol == "3.1.1":
+        findings.error(path, "MQTT 3.1.1 takes no password without a user name", "add username:")
+    if record.keepalive > KEEPALIVE_MAX_S:
+        findings.error((*path, "keepalive"), "is too long", f"at most {KEEPALIVE_MAX_S}s")
+    _check_tls(findings, path, record, where.tls, base_dir)
+
+
+def _check_tls(findings: Findings, path: Path, record: MqttSource | MqttUplink, tls: bool, base_dir: FilePath) -> None:
+    files = record.tls
+    if files is None:
+        return
+    if not tls:
+        findings.error((*path, "tls"), "an mqtt:// connection has no TLS", "write mqtts:// in url", key=True)
+    if (files.cert is None) != (files.key is None):
+        findings.error((*path, "tls"), "cert and key belong together", "give both or neither", key=True)
+    for key, name in (("ca", files.ca), ("cert", files.cert), ("key", files.key)):
+        if name is not None and not _is_file(base_dir, name):
+            place = (*path, "tls", key)
+            hint = "the path is relative to the configuration file"
+            findings.error(place, f"there is no file {findings.shown(place, name)}", hint)
+
+
+def _is_file(base_dir: FilePath, name: str) -> bool:
+    try:
+        return (base_dir / name).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _check_client_ids(findings: Findings) -> None:
+    """Two connections of one client identifier to one broker throw each other out for ever."""
+    seen: dict[tuple[str, int, str], str] = {}
+    for path, record, name in _mqtt_connections(findings):
+        if record.client_id is None:
+            continue
+        try:
+            where = endpoint(record.url, MQTT_SCHEMES)
+        except ConfigError:
+            continue  # reported with the URL
+        key = (where.host, where.port, record.client_id)
+        if key in seen:
+            message = f"{seen[key]} has the same client_id at the same broker"
+            findings.error((*path, "client_id"), message, "give each connection its own")
+        seen.setdefault(key, name)
+
+
+def _mqtt_connections(findings: Findings) -> Iterator[tuple[Path, MqttSource | MqttUplink, str]]:
+    for i, source in enumerate(findings.config.sources):
+        if isinstance(source, MqttSource):
+            yield ("sources", i), source, f"source {source.name}"
+    if findings.config.uplink is not None:
+        yield ("uplink",), findings.config.uplink, "the uplink"
+
+
+def positive(findings: Findings, path: Path, seconds: float) -> None:
+    """Note a duration of zero where one is needed."""
+    if not seconds > 0:
+        findings.error(path, "must be longer than 0", "write a duration such as 1s")

@@ -1,0 +1,111 @@
+"""What the daemon would run, in a form to print."""
+
+from __future__ import annotations
+
+import msgspec
+
+from edgetwin.config.models import state_names
+from edgetwin.config.schema import Config, CsvSource, ModbusSource, MqttSource, Signal, Source, Twin
+from edgetwin.config.topics import placeholders
+from edgetwin.config.urls import endpoint
+
+
+class PlannedSource(msgspec.Struct, frozen=True):
+    """``endpoint`` is host:port, or the path of a file; it holds no user and no password."""
+
+    name: str
+    kind: str
+    endpoint: str
+    tls: bool
+    detail: str
+
+
+class PlannedSignal(msgspec.Struct, frozen=True):
+    """``binding`` is the topic, register or column as one word."""
+
+    name: str
+    source: str
+    binding: str
+    unit: str
+
+
+class PlannedTwin(msgspec.Struct, frozen=True):
+    """``report_every`` in seconds; ``tolerance`` only of the states that have one."""
+
+    name: str
+    template: bool
+    model: str
+    states: list[str]
+    signals: list[PlannedSignal]
+    report_every: float
+    tolerance: dict[str, float]
+
+
+class PlannedUplink(msgspec.Struct, frozen=True):
+    """``every`` in seconds."""
+
+    endpoint: str
+    tls: bool
+    topic: str
+    every: float
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A checked configuration in short."""
+
+    gateway: str
+    state_dir: str | None
+    sources: list[PlannedSource]
+    twins: list[PlannedTwin]
+    uplink: PlannedUplink | None
+    http: str | None
+
+
+def plan(config: Config) -> Plan:
+    """The plan of a configuration in which :func:`edgetwin.config.check.check` found nothing."""
+    uplink = None
+    if config.uplink is not None:
+        where = endpoint(config.uplink.url)
+        topic = config.uplink.topic.replace("{gateway}", config.gateway)
+        uplink = PlannedUplink(where.address, where.tls, topic, float(config.uplink.every))
+    return Plan(
+        gateway=config.gateway,
+        state_dir=config.state_dir,
+        sources=[_source(s) for s in config.sources],
+        twins=[_twin(config, t) for t in config.twins],
+        uplink=uplink,
+        http=config.http.listen if config.http else None,
+    )
+
+
+def _source(source: Source) -> PlannedSource:
+    kind = str(source.__struct_config__.tag)
+    if isinstance(source, MqttSource):
+        where = endpoint(source.url)
+        detail = f"MQTT {source.protocol}, QoS {source.qos}"
+        return PlannedSource(source.name, kind, where.address, where.tls, detail)
+    if isinstance(source, ModbusSource):
+        detail = f"unit {source.unit}, every {source.every:g} s"
+        return PlannedSource(source.name, kind, endpoint(source.url).address, False, detail)
+    return PlannedSource(source.name, kind, source.path if isinstance(source, CsvSource) else "", False, "")
+
+
+def _twin(config: Config, twin: Twin) -> PlannedTwin:
+    return PlannedTwin(
+        name=twin.name,
+        template=bool(placeholders(twin.name)),
+        model=twin.model,
+        states=state_names(config, twin),
+        signals=[_signal(name, signal) for name, signal in twin.signals.items()],
+        report_every=float(twin.report.every),
+        tolerance=dict(twin.report.tolerance),
+    )
+
+
+def _signal(name: str, signal: Signal) -> PlannedSignal:
+    if signal.register is not None:
+        r = signal.register
+        binding = f"{r.table} {r.address} {r.type}" + ("" if r.bit is None else f" bit {r.bit}")
+    else:
+        binding = " ".join(part for part in (signal.topic or signal.column, signal.value) if part)
+    return PlannedSignal(name, signal.source, binding, signal.unit)

@@ -1,0 +1,153 @@
+"""``/metrics`` in the formats of prometheus_client; docs/metrics.md explains every name."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Iterator
+
+from aiohttp import hdrs, web
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from edgetwin.http.reading import HistogramReading, Reading, SourceReading, UplinkReading, take_reading
+from edgetwin.http.view import DaemonView
+from edgetwin.records import OUTCOMES, Quality
+
+SERIES_INLINE_MAX = 500
+COMPRESS_FROM_BYTES = 4096
+
+
+class MetricsRoute:
+    """Reads the arrays on the event loop; long texts are written in a thread, one at a time."""
+
+    def __init__(self, view: DaemonView) -> None:
+        self._view = view
+        self._turn = asyncio.Lock()
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """The figures in the format the scraper accepts."""
+        accept = ",".join(request.headers.getall(hdrs.ACCEPT, []))
+        async with self._turn:
+            reading = take_reading(self._view)
+            if reading.series_of_twins > SERIES_INLINE_MAX:
+                body, content_type = await asyncio.to_thread(render, reading, accept)
+            else:
+                body, content_type = render(reading, accept)
+        response = web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
+        if len(body) >= COMPRESS_FROM_BYTES:
+            response.enable_compression()
+        return response
+
+
+def render(reading: Reading, accept: str) -> tuple[bytes, str]:
+    """The text of a scrape and its content type, chosen by an ``Accept`` header."""
+    registry = CollectorRegistry()
+    registry.register(ReadingCollector(reading))
+    ProcessCollector(registry=registry)
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type
+
+
+class ReadingCollector(Collector):
+    """A reading as metric families."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: the registry is made for one scrape and need not look for name clashes."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """The families, in the order of docs/metrics.md."""
+        reading = self._reading
+        build = {"version": reading.version, "python": platform.python_version()}
+        yield InfoMetricFamily("edgetwin_build", "Version of edgetwin and of Python.", value=build)
+        yield _samples(reading)
+        yield from _sources(reading.sources)
+        yield _histogram(
+            "edgetwin_ingest_latency_seconds", "Time from the socket to the updated state.", reading.latency
+        )
+        yield _histogram("edgetwin_loop_lag_seconds", "How late the event loop wakes.", reading.loop_lag)
+        yield from _twins(reading)
+        if reading.uplink is not None:
+            yield from _uplink(reading.uplink)
+        if reading.states:
+            yield from _states(reading)
+
+
+def _samples(reading: Reading) -> Metric:
+    family = CounterMetricFamily("edgetwin_samples", "Samples by outcome.", labels=("source", "outcome"))
+    for name, counts in zip(reading.source_names, reading.samples.tolist(), strict=True):
+        for outcome, count in zip(OUTCOMES, counts, strict=True):
+            family.add_metric((name, outcome), count)
+    return family
+
+
+def _sources(sources: tuple[SourceReading, ...]) -> Iterator[Metric]:
+    messages = CounterMetricFamily("edgetwin_messages", "Messages or answers received.", labels=("source",))
+    up = GaugeMetricFamily("edgetwin_source_up", "Whether the source is connected.", labels=("source",))
+    requests = HistogramMetricFamily(
+        "edgetwin_modbus_request_seconds", "Time from request to answer.", labels=("source", "unit")
+    )
+    for source in sources:
+        messages.add_metric((source.name,), source.messages)
+        up.add_metric((source.name,), float(source.up))
+        if source.requests is not None:
+            requests.add_metric(
+                (source.name, str(source.unit)), _buckets(source.requests), source.requests.sum
+            )
+    yield from (messages, up, requests)
+
+
+def _twins(reading: Reading) -> Iterator[Metric]:
+    twins = int(reading.quality.sum())
+    yield GaugeMetricFamily("edgetwin_twins", "Twins that exist.", value=twins)
+    quality = GaugeMetricFamily("edgetwin_twin_quality", "Twins by quality.", labels=("quality",))
+    for q in Quality:
+        quality.add_metric((q.name.lower(),), int(reading.quality[q]))
+    yield quality
+    help_text = "Mean normalised innovation squared of each signal; 1 where filter and field agree."
+    yield _histogram("edgetwin_nis_ratio", help_text, reading.nis)
+
+
+def _uplink(uplink: UplinkReading) -> Iterator[Metric]:
+    frames = CounterMetricFamily("edgetwin_uplink_frames", "Frames by outcome.", labels=("outcome",))
+    for outcome, count in uplink.frames.items():
+        frames.add_metric((outcome,), count)
+    yield frames
+    yield CounterMetricFamily("edgetwin_uplink_bytes", "Bytes of frames sent.", value=uplink.bytes_total)
+    yield GaugeMetricFamily(
+        "edgetwin_uplink_backlog_bytes", "Bytes of frames that wait for the cloud.", value=uplink.backlog_bytes
+    )
+
+
+def _states(reading: Reading) -> Iterator[Metric]:
+    labels = ("twin", "state")
+    means = GaugeMetricFamily("edgetwin_twin_state", "Estimate of a state.", labels=labels)
+    stds = GaugeMetricFamily("edgetwin_twin_state_std", "Its standard deviation.", labels=labels)
+    for states in reading.states:
+        for twin, state, mean, std in states:
+            means.add_metric((twin, state), mean)
+            stds.add_metric((twin, state), std)
+    yield from (means, stds)
+
+
+def _histogram(name: str, help_text: str, reading: HistogramReading) -> Metric:
+    return HistogramMetricFamily(name, help_text, buckets=_buckets(reading), sum_value=reading.sum)
+
+
+def _buckets(reading: HistogramReading) -> list[tuple[str, float]]:
+    """Upper bound and cumulative count of each bucket."""
+    bounds = [*(floatToGoString(b) for b in reading.bounds), "+Inf"]
+    return list(zip(bounds, reading.counts.cumsum().tolist(), strict=True))

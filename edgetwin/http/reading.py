@@ -1,0 +1,132 @@
+"""The daemon's figures at one instant, copied from its arrays for a scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetwin.engine import Engine
+from edgetwin.http.view import DaemonView, Polled, SourceView, Timed
+from edgetwin.instruments import LATENCY_BOUNDS_S, Histogram
+
+Columns = tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramReading:
+    """``counts`` int64[len(bounds) + 1] per bucket, the last above every bound; ``sum`` of all values."""
+
+    bounds: tuple[float, ...]
+    counts: NDArray[np.int64]
+    sum: float
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReading:
+    """A source's figures; ``unit`` and ``requests`` only for those that poll a device."""
+
+    name: str
+    up: bool
+    messages: int
+    unit: int | None
+    requests: HistogramReading | None
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkReading:
+    """The uplink's figures; ``frames`` by outcome."""
+
+    frames: Mapping[str, int]
+    bytes_total: int
+    backlog_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StateReading:
+    """States of twins of one model, for series of their own.
+
+    ``columns[i]`` is (twin, state, unit) of each state of row i; ``mean`` and ``std`` float64[rows, states].
+    """
+
+    columns: list[Columns]
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+
+    def __iter__(self) -> Iterator[tuple[str, str, float, float]]:
+        """Twin, state, mean, standard deviation."""
+        for columns, means, stds in zip(self.columns, self.mean.tolist(), self.std.tolist(), strict=True):
+            for (twin, state, _), mean, std in zip(columns, means, stds, strict=True):
+                yield twin, state, mean, std
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Everything a scrape tells. ``samples`` int64[source, outcome], ``quality`` int64[3] twins by Quality."""
+
+    version: str
+    source_names: tuple[str, ...]
+    samples: NDArray[np.int64]
+    sources: tuple[SourceReading, ...]
+    latency: HistogramReading
+    loop_lag: HistogramReading
+    quality: NDArray[np.int64]
+    nis: HistogramReading
+    uplink: UplinkReading | None
+    states: tuple[StateReading, ...]
+
+    @property
+    def series_of_twins(self) -> int:
+        """How many series the twins have of their own."""
+        return sum(2 * s.mean.size for s in self.states)
+
+
+def take_reading(view: DaemonView) -> Reading:
+    """Read the arrays; on the event loop. Vectorised over twins, so that it takes no time to speak of."""
+    engine, now_ns = view.engine, view.clock.wall_ns()
+    bounds, counts, total = engine.nis_histogram()
+    uplink = view.uplink
+    return Reading(
+        version=view.version,
+        source_names=engine.sources,
+        samples=engine.ledger.counts.copy(),
+        sources=tuple(_source(s) for s in view.sources),
+        latency=_sum([s.latency for s in view.sources if isinstance(s, Timed)]),
+        loop_lag=_copy(view.loop_lag),
+        quality=engine.quality_counts(now_ns),
+        nis=HistogramReading(bounds, counts, total),
+        uplink=uplink and UplinkReading(dict(uplink.frames), uplink.bytes_total, uplink.backlog_bytes),
+        states=tuple(_states(engine, now_ns)),
+    )
+
+
+def _source(source: SourceView) -> SourceReading:
+    if not isinstance(source, Polled):
+        return SourceReading(source.name, source.up, source.messages, None, None)
+    return SourceReading(source.name, source.up, source.messages, source.unit, _copy(source.requests))
+
+
+def _copy(histogram: Histogram) -> HistogramReading:
+    return HistogramReading(histogram.bounds, histogram.counts.copy(), float(histogram.sum))
+
+
+def _sum(histograms: list[Histogram]) -> HistogramReading:
+    """Histograms of the same bounds as one."""
+    bounds = histograms[0].bounds if histograms else LATENCY_BOUNDS_S
+    counts = np.zeros(len(bounds) + 1, np.int64)
+    for histogram in histograms:
+        assert histogram.bounds == bounds
+        counts += histogram.counts
+    return HistogramReading(bounds, counts, float(sum(h.sum for h in histograms)))
+
+
+def _states(engine: Engine, now_ns: int) -> Iterator[StateReading]:
+    """States as of now of the first ``limits.metric_twins`` twins that have had a sample."""
+    twins_max = engine.config.limits.metric_twins
+    for bank in engine.banks if twins_max else ():
+        rows = bank.rows
+        index = np.flatnonzero((rows["twin"] < twins_max) & (rows["updates"] > 0))
+        mean, std = bank.predict(index, now_ns)
+        yield StateReading([bank.columns[i] for i in index.tolist()], mean, std)

@@ -1,0 +1,116 @@
+"""What HTTP needs to see of the daemon; nothing here is written to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+from edgetwin.clock import Clock
+from edgetwin.engine import Engine
+from edgetwin.instruments import Histogram
+
+
+class SourceView(Protocol):
+    """A source; it may be :class:`Timed` and :class:`Polled` as well."""
+
+    @property
+    def name(self) -> str:
+        """As in the configuration."""
+
+    @property
+    def kind(self) -> str:
+        """``mqtt``, ``modbus``…"""
+
+    @property
+    def up(self) -> bool:
+        """Whether samples can come."""
+
+    @property
+    def messages(self) -> int:
+        """Messages or answers received so far."""
+
+    @property
+    def last_error(self) -> str:
+        """Why it is down; empty while up."""
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A source that measures the time from the socket to the updated state."""
+
+    @property
+    def latency(self) -> Histogram:
+        """Seconds, per sample."""
+
+
+@runtime_checkable
+class Polled(Protocol):
+    """A source that asks a device."""
+
+    @property
+    def unit(self) -> int:
+        """Modbus unit identifier."""
+
+    @property
+    def requests(self) -> Histogram:
+        """Seconds from request to answer."""
+
+
+class UplinkView(Protocol):
+    """The way to the cloud."""
+
+    @property
+    def up(self) -> bool:
+        """Whether the cloud can be reached."""
+
+    @property
+    def frames(self) -> Mapping[str, int]:
+        """Frames so far by outcome, such as ``acknowledged`` or ``dropped``."""
+
+    @property
+    def bytes_total(self) -> int:
+        """Bytes of frames handed to the transport so far."""
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Bytes of frames that wait to be acknowledged."""
+
+
+class DaemonView(Protocol):
+    """The daemon. Attributes are read anew for every request: a reload may replace any of them."""
+
+    @property
+    def engine(self) -> Engine:
+        """The twins."""
+
+    @property
+    def sources(self) -> Sequence[SourceView]:
+        """The sources that run."""
+
+    @property
+    def uplink(self) -> UplinkView | None:
+        """None when no frames are made."""
+
+    @property
+    def loop_lag(self) -> Histogram:
+        """How late the event loop wakes, in seconds."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether start-up is complete and no stop has begun."""
+
+    @property
+    def reasons(self) -> Sequence[str]:
+        """Why the daemon is not ready; also what is degraded while it is."""
+
+    @property
+    def started_ns(self) -> int:
+        """Wall time of the start."""
+
+    @property
+    def version(self) -> str:
+        """Of edgetwin."""
+
+    @property
+    def clock(self) -> Clock:
+        """Wall and monotonic time."""

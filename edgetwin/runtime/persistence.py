@@ -1,0 +1,59 @@
+"""What survives a stop: the engine's state and the frames the cloud has not acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import msgpack
+import structlog
+
+from edgetwin.engine import Engine
+from edgetwin.errors import JournalError
+from edgetwin.runtime.state_files import SnapshotFiles
+from edgetwin.uplink.outbox import Outbox
+
+log = structlog.get_logger()
+
+
+class Persistence:
+    """Snapshots of one gateway in its state directory."""
+
+    def __init__(self, directory: Path, gateway: str) -> None:
+        self._files = SnapshotFiles(directory, "snapshot")
+        self._gateway = gateway
+
+    def restore(self, engine: Engine, outbox: Outbox, now_ns: int) -> None:
+        """Load the newest whole snapshot. One that is damaged, or of another gateway, is logged and left alone."""
+        body = self._files.load()
+        for name in self._files.damaged:
+            log.warning("snapshot_damaged", file=name, used="the other slot" if body else "none: starting empty")
+        if body is None:
+            return
+        try:
+            document = msgpack.unpackb(body)
+            if document["gateway"] != self._gateway:
+                log.warning(
+                    "snapshot_of_another_gateway",
+                    found=document["gateway"],
+                    hint="use a state_dir of its own",
+                )
+                return
+            outbox.restore(document["outbox"])
+            signals = engine.restore(document["engine"], now_ns)
+        except (JournalError, ValueError, KeyError, TypeError) as exc:
+            log.error("snapshot_refused", error=str(exc), consequence="starting empty")
+            return
+        log.info("snapshot_restored", signals=signals, unsent_frames=len(outbox))
+
+    async def save(self, engine: Engine, outbox: Outbox, *, clean: bool) -> None:
+        """Copy the state now, on the loop, and write it in a thread. Raises JournalError when it cannot be written.
+
+        ``clean`` says that nothing comes after it, so that frame numbers may go on from here.
+        """
+        document = {
+            "gateway": self._gateway,
+            "engine": engine.snapshot(),
+            "outbox": outbox.snapshot(clean=clean),
+        }
+        await asyncio.to_thread(self._files.save, bytes(msgpack.packb(document)))

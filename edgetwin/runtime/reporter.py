@@ -1,0 +1,61 @@
+"""Reports on the clock, gathered into frames."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from edgetwin.clock import NS
+from edgetwin.records import Report
+
+if TYPE_CHECKING:
+    from edgetwin.runtime.daemon import Daemon
+
+TICK_LEAST_S = 0.02
+VALUES_MAX = 200_000
+
+
+class Reporter:
+    """Asks the engine for what is due at each multiple of the shortest interval, and puts a frame into the outbox after
+    ``uplink.every`` or VALUES_MAX values. Reads the daemon's engine and configuration anew each time: a reload replaces
+    them."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._pending: list[Report] = []
+        self._values = 0
+        self._opened_ns = 0
+
+    async def run(self) -> None:
+        """Report until cancelled."""
+        clock = self._daemon.clock
+        while True:
+            tick_ns = round(max(self._shortest_s(), TICK_LEAST_S) * NS)
+            now = clock.wall_ns()
+            await asyncio.sleep((tick_ns - now % tick_ns) / NS)
+            self._collect(clock.wall_ns())
+
+    def flush(self) -> None:
+        """A last report, and a frame of everything gathered."""
+        self._collect(self._daemon.clock.wall_ns())
+        self._send()
+
+    def _shortest_s(self) -> float:
+        return min(twin.report.every for twin in self._daemon.config.twins)
+
+    def _collect(self, now_ns: int) -> None:
+        if self._daemon.config.uplink is None:
+            return
+        for report in self._daemon.engine.report(now_ns):
+            if not self._pending:
+                self._opened_ns = now_ns
+            self._pending.append(report)
+            self._values += len(report)
+        due = now_ns - self._opened_ns >= self._daemon.config.uplink.every * NS
+        if self._pending and (due or self._values >= VALUES_MAX):
+            self._send()
+
+    def _send(self) -> None:
+        if self._pending:
+            self._daemon.outbox.put(self._pending)
+            self._pending, self._values = [], 0

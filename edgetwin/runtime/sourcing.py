@@ -1,0 +1,46 @@
+"""From the record of a source to the adapter that reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from edgetwin.clock import Clock
+from edgetwin.config import schema
+from edgetwin.config.credentials import password_of
+from edgetwin.engine import Engine
+from edgetwin.errors import ConfigError
+from edgetwin.sources.modbus import ModbusSource
+from edgetwin.sources.mqtt import MqttSource
+
+
+class Source(Protocol):
+    """What the daemon asks of a source."""
+
+    name: str
+    kind: str
+    up: bool
+    last_error: str
+
+    @property
+    def config(self) -> schema.Source:
+        """The record it was made from."""
+
+    @property
+    def messages(self) -> int:
+        """Messages or polls received."""
+
+    def attach(self, engine: Engine) -> None:
+        """Bind to another engine while the connection stays."""
+
+    async def run(self) -> None:
+        """Bring samples until cancelled."""
+
+
+def make_source(config: schema.Source, engine: Engine, clock: Clock, base: Path) -> Source:
+    """The adapter of a source. Raises ConfigError for kinds that do not run in the daemon."""
+    if isinstance(config, schema.MqttSource):
+        return MqttSource(config, engine, clock, password=password_of(config, base), base=base)
+    if isinstance(config, schema.ModbusSource):
+        return ModbusSource(config, engine, clock)
+    raise ConfigError(f"source {config.name} cannot run in the daemon", hint="csv and simulated sources are for replay")

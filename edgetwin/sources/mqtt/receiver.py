@@ -1,0 +1,241 @@
+"""What one MQTT source does with the bytes it has read: scan, slow path, engine, ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import structlog
+from aiomqtt import Message
+from numpy.typing import NDArray
+
+from edgetwin.clock import NS, Clock
+from edgetwin.config.schema import MqttSource as MqttConfig
+from edgetwin.engine import Engine
+from edgetwin.instruments import Histogram
+from edgetwin.kernels import mqtt as wire
+from edgetwin.ratelimit import RateLimiter
+from edgetwin.records import Batch, Outcome
+from edgetwin.sources.mqtt.bindings import TopicBindings
+from edgetwin.sources.payload import read_payload, split_publish
+
+log = structlog.get_logger()
+
+BUFFER_BYTES = 262_144
+HEADER_BYTES_MAX = 65_535 + 1024
+PACKETS_MAX = 16_384
+SAMPLES_MAX = 65_536
+
+_COUNTED = (
+    (wire.UNMATCHED, Outcome.UNMATCHED),
+    (wire.OVERFLOWED, Outcome.OVERFLOW),
+    (wire.INVALIDS, Outcome.INVALID),
+    (wire.LATE_DROPPED, Outcome.LATE_DROPPED),
+)
+
+
+class Receiver:
+    """Outlives connections. ``messages`` counts PUBLISH packets; ``oversize`` is what is still to come of a packet that is
+    longer than ``packet_max`` and is being dropped, in bytes."""
+
+    def __init__(
+        self,
+        config: MqttConfig,
+        engine: Engine,
+        source: int,
+        bindings: TopicBindings,
+        clock: Clock,
+        latency: Histogram,
+    ) -> None:
+        self.messages = 0
+        self.oversize = 0
+        self.packet_max = config.payload_max + HEADER_BYTES_MAX
+        self.buffer_bytes = max(BUFFER_BYTES, 2 * self.packet_max)
+        self._name = config.name
+        self._v5 = config.protocol == "5"
+        self._engine = engine
+        self._source = source
+        self._bindings = bindings
+        self._clock = clock
+        self._latency = latency
+        self._out = wire.make_output(SAMPLES_MAX, PACKETS_MAX)
+        self._limiter = RateLimiter(every_s=10.0, keys_max=64, clock=clock)
+        self._last_ns = 0
+        self._fault = ""
+
+    def take_fault(self) -> str:
+        """Why the stream was given up, once; empty if it was not."""
+        fault, self._fault = self._fault, ""
+        return fault
+
+    def take(self, buffer: NDArray[np.uint8], size: int, control: bytearray) -> tuple[bytes, int]:
+        """Take the whole packets in ``buffer[:size]``: (acknowledgements to send, bytes used).
+
+        Bytes for the session library are appended to ``control``. Raises ConnectionError when this is not MQTT.
+        """
+        started = self._clock.monotonic_ns()
+        arrived = max(self._clock.wall_ns(), self._last_ns)
+        before, used, acks = self.messages, 0, b""
+        status = wire.FULL
+        while status == wire.FULL:
+            rest = buffer[used:]
+            step, status = wire.scan(
+                rest, size - used, self._bindings.table.view, self._out, arrived, self.packet_max, self._v5
+            )
+            self._deliver(rest, arrived, control)
+            acks += self._out.ack[: self._out.counters[wire.ACK_BYTES]].tobytes()
+            messages = int(self._out.counters[wire.MESSAGES])
+            self.messages += messages
+            arrived += messages
+            used += step
+        self._last_ns = arrived
+        if status == wire.BROKEN:
+            acks += self._begin_oversize(buffer[used:size])
+        if self.messages > before:
+            self._latency.observe((self._clock.monotonic_ns() - started) / NS, self.messages - before)
+        return acks, used
+
+    def take_message(self, message: Message) -> None:
+        """A message that came through the session library: QoS 2."""
+        self.messages += 1
+        arrived = max(self._clock.wall_ns(), self._last_ns)
+        self._last_ns = arrived + 1
+        payload = message.payload if isinstance(message.payload, bytes) else b""
+        samples = self._read(message.topic.value.encode(), payload, arrived, bool(message.retain))
+        self._engine.ingest(self._source, _batch(samples), arrived)
+
+    def _deliver(self, buffer: NDArray[np.uint8], arrived: int, control: bytearray) -> None:
+        """Hand one scan's results on: control bytes, samples in order, counts."""
+        out = self._out
+        counters = out.counters.tolist()
+        for start, end in out.control[: counters[wire.CONTROLS]].tolist():
+            control += buffer[start:end].tobytes()
+        n = counters[wire.SAMPLES]
+        batch = Batch(out.slot[:n], out.t_ns[:n], out.value[:n])
+        if counters[wire.SLOWS]:
+            slow = out.slow[: counters[wire.SLOWS]].tolist()
+            inserts = [(before, self._read_packet(bytes(buffer[a:b]), stamp)) for a, b, before, stamp, _ in slow]
+            batch = _merged(batch, inserts)
+        if len(batch):
+            self._engine.ingest(self._source, batch, arrived)
+        for counter, outcome in _COUNTED:
+            if counters[counter]:
+                self._engine.count(self._source, outcome, counters[counter])
+        if counters[wire.INVALIDS]:
+            packet = bytes(buffer[counters[wire.INVALID_START] : counters[wire.INVALID_END]])
+            message = split_publish(packet, self._v5)
+            self._warn_payload(message.topic, message.payload)
+
+    # ---- slow path
+
+    def _read_packet(self, packet: bytes, arrived: int) -> list[tuple[int, int, float]]:
+        """A PUBLISH that the kernel left to Python."""
+        message = split_publish(packet, self._v5)
+        if not message.topic:
+            # A topic alias; we never allow one (Topic Alias Maximum is 0), so its topic cannot be known.
+            self._engine.count(self._source, Outcome.UNMATCHED)
+            return []
+        return self._read(message.topic, message.payload, arrived, message.retain)
+
+    def _read(self, topic: bytes, payload: bytes, arrived: int, retained: bool) -> list[tuple[int, int, float]]:
+        """The samples of one message; makes its twin if a template asks for it, and counts what is not a sample."""
+        bindings = self._bindings.table.lookup(topic)
+        if bindings is None:
+            self._bindings.hear(topic.decode("utf-8", "surrogateescape"))
+            bindings = self._bindings.table.lookup(topic)
+        if not bindings:
+            self._engine.count(self._source, Outcome.OVERFLOW if self._engine.full else Outcome.UNMATCHED)
+            return []
+        reading = read_payload(payload, bindings, arrived, retained)
+        if reading.invalid:
+            self._engine.count(self._source, Outcome.INVALID, reading.invalid)
+            self._warn_payload(topic, payload)
+        if reading.late_dropped:
+            self._engine.count(self._source, Outcome.LATE_DROPPED, reading.late_dropped)
+        return reading.samples
+
+    def _begin_oversize(self, head: NDArray[np.uint8]) -> bytes:
+        """A packet the kernel refuses. One that is only too long is dropped while it comes, counted and acknowledged, or
+        the broker would send it for ever; anything else is not MQTT: ConnectionError."""
+        oversize = _Oversize.of(bytes(head[:HEADER_BYTES_MAX]), self.packet_max)
+        if oversize is None:
+            self._fault = "the broker sent bytes that are not MQTT"
+            raise ConnectionError(self._fault)
+        self.oversize = oversize.length
+        self.messages += 1
+        self._engine.count(self._source, Outcome.OVERFLOW)
+        if self._limiter.allow("oversize") is not None:
+            log.warning(
+                "message_too_long", source=self._name, topic=_shown(oversize.topic), bytes=oversize.length,
+                hint="raise payload_max of the source if such messages are meant to be read",
+            )  # fmt: skip
+        return oversize.acknowledgement
+
+    def _warn_payload(self, topic: bytes, payload: bytes) -> None:
+        suppressed = self._limiter.allow(topic)
+        if suppressed is not None:
+            log.warning(
+                "payload_invalid", source=self._name, topic=_shown(topic), payload=_shown(payload[:80]),
+                similar_suppressed=suppressed, hint=_payload_hint(payload),
+            )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Oversize:
+    """A PUBLISH of ``length`` bytes in all, of which only the head is there."""
+
+    length: int
+    topic: bytes
+    acknowledgement: bytes
+
+    @staticmethod
+    def of(head: bytes, packet_max: int) -> _Oversize | None:
+        size, shift, at = 0, 0, 1
+        while at < len(head):
+            size |= (head[at] & 127) << shift
+            at += 1
+            if head[at - 1] < 128:
+                break
+            shift += 7
+            if shift > 21:
+                return None
+        qos = head[0] >> 1 & 3
+        if head[0] >> 4 != 3 or qos > 1 or at + size <= packet_max or len(head) < at + 2:
+            return None
+        end = at + 2 + int.from_bytes(head[at : at + 2], "big")
+        if len(head) < end + 2:
+            return None
+        return _Oversize(at + size, head[at + 2 : end], b"\x40\x02" + head[end : end + 2] if qos else b"")
+
+
+def _merged(batch: Batch, inserts: list[tuple[int, list[tuple[int, int, float]]]]) -> Batch:
+    """``batch`` with samples put in, each group before the position it is given with."""
+    parts, at = [], 0
+    for before, samples in inserts:
+        if samples:
+            parts += [
+                Batch(batch.slot[at:before], batch.t_ns[at:before], batch.value[at:before]),
+                _batch(samples),
+            ]
+            at = before
+    parts.append(Batch(batch.slot[at:], batch.t_ns[at:], batch.value[at:]))
+    return Batch(
+        np.concatenate([p.slot for p in parts]),
+        np.concatenate([p.t_ns for p in parts]),
+        np.concatenate([p.value for p in parts]),
+    )
+
+
+def _batch(samples: list[tuple[int, int, float]]) -> Batch:
+    slots, times, values = zip(*samples, strict=True) if samples else ((), (), ())
+    return Batch(np.array(slots, np.int32), np.array(times, np.int64), np.array(values, np.float64))
+
+
+def _shown(text: bytes) -> str:
+    return text.decode("utf-8", "backslashreplace")
+
+
+def _payload_hint(payload: bytes) -> str:
+    if payload.lstrip()[:1] in (b"{", b"["):
+        return "JSON payloads need the path of the field: value: $.name"
+    return "a payload is one number, or JSON with value: $.name"

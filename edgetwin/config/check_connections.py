@@ -33,14 +33,20 @@ def check_connections(findings: Findings, base_dir: FilePath) -> None:
 def _check_source(findings: Findings, path: Path, source: Source, base_dir: FilePath) -> None:
     if isinstance(source, MqttSource):
         _check_mqtt(findings, path, source, base_dir)
-        if source.session_expiry > SESSION_EXPIRY_MAX_S:
-            findings.error((*path, "session_expiry"), "is too long", f"at most {SESSION_EXPIRY_MAX_S}s")
+        _check_session(findings, (*path, "session_expiry"), source)
     elif isinstance(source, ModbusSource):
         _check_modbus(findings, path, source)
     elif isinstance(source, CsvSource):
         findings.not_yet(path, "a csv source belongs to `edgetwin replay`, which this release does not have yet")
     elif isinstance(source, SimulatedSource):
         findings.not_yet(path, "a simulated source cannot be run yet", "use an mqtt or modbus source")
+
+
+def _check_session(findings: Findings, path: Path, source: MqttSource) -> None:
+    if source.session_expiry > SESSION_EXPIRY_MAX_S:
+        findings.error(path, "is too long", f"at most {SESSION_EXPIRY_MAX_S}s")
+    if source.client_id is None and source.session_expiry != MqttSource(name="", url="").session_expiry:
+        findings.error(path, "there is no lasting session without client_id", "add client_id:", key=True)
 
 
 def _check_modbus(findings: Findings, path: Path, source: ModbusSource) -> None:

@@ -40,10 +40,7 @@ class Converter:
     def __init__(self, file: str) -> None:
         self.file = file
         self.errors: list[ConfigError] = []
-
-    def read(self, node: Node, kind: inspect.Type, path: Path) -> Data:
-        """Plain data of ``kind`` from ``node``."""
-        readers: dict[type, Callable[[Node, Any, Path], Data]] = {
+        self._readers: dict[type, Callable[[Node, Any, Path], Data]] = {
             inspect.Metadata: lambda n, k, p: self.read(n, k.type, p),
             inspect.StructType: self._struct,
             inspect.UnionType: self._union,
@@ -57,7 +54,10 @@ class Converter:
             inspect.LiteralType: self._literal,
             inspect.CustomType: self._custom,
         }
-        return readers[type(kind)](node, kind, path)
+
+    def read(self, node: Node, kind: inspect.Type, path: Path) -> Data:
+        """Plain data of ``kind`` from ``node``."""
+        return self._readers[type(kind)](node, kind, path)
 
     # ---- containers
 

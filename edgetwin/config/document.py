@@ -167,7 +167,10 @@ class _Composer:
         except ConfigError as exc:
             self._note(self._error(exc.message, path, (line, column), exc.hint))
             made = Expansion("", False)
-        value = resolve(made.text) if plain and made.typed else made.text
+        # Within { } a substitution must stand in quotes, so quotes do not make it text. (Null they do.)
+        value = resolve(made.text) if made.typed else made.text
+        if value is None and not plain:
+            value = made.text
         return Node(value, line, column, made.text, template=text)
 
     def _refuse_tag(self, event: Any, path: Path) -> None:

@@ -54,7 +54,8 @@ class Findings:
 
     def unknown(self, path: Path, what: str, name: str, known: list[str], *, key: bool = False) -> None:
         """Note a name that stands for nothing, with the closest that does."""
-        self.error(path, f"{what} {self.shown(path, name)} is unknown", suggest(name, known), key=key)
+        word = quoted(name) if key else self.shown(path, name)
+        self.error(path, f"{what} {word} is unknown", suggest(name, known), key=key)
 
     def shown(self, path: Path, value: object) -> str:
         """A value as a message may show it."""

@@ -59,7 +59,7 @@ class MqttSource(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
 
     - name: what signals call this source
     - url: mqtt://host[:1883] or mqtts://host[:8883]
-    - client_id: MQTT client identifier; edgetwin-{gateway}-{name} when absent
+    - client_id: MQTT client identifier; the broker keeps a session only for a client that has one
     - qos: quality of service asked for in the subscriptions
     - protocol: MQTT version
     - username: user name for the broker
@@ -67,7 +67,7 @@ class MqttSource(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
     - password_file: file that holds the password, relative to the configuration file
     - tls: certificate files of an mqtts:// connection
     - keepalive: longest silence before the connection is probed
-    - session_expiry: how long the broker keeps messages while the gateway is away (MQTT 5)
+    - session_expiry: how long the broker keeps the session of client_id while the gateway is away (MQTT 5)
     - receive_maximum: messages the broker may send before they are acknowledged (MQTT 5)
     - payload_max: longest payload read, in bytes; longer ones are counted as overflow
     """
@@ -283,7 +283,7 @@ class Twin(_Strict, frozen=True, kw_only=True):
     - model: auto, random_walk, constant_velocity, constant_acceleration, first_order, or one of models
     - parameters: parameters of the model by name
     - lateness: how late a sample may come and still be fused
-    - stale_after: silence after which the estimate is no longer good
+    - stale_after: silence after which the estimate is no longer good; ten mean intervals and 5 s when absent
     - gate: how many standard deviations from its prediction a sample may lie
     - gate_rejects: samples rejected in a row after which the twin starts again from what it hears
     - signals: the measured series by name

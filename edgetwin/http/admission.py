@@ -21,7 +21,7 @@ IDLE_S = 10.0
 class Connection(RequestHandler):
     """One client. ``idle_since`` is loop time; None while a request is being answered."""
 
-    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop, lost: Callable[[Connection], None]) -> None:
         super().__init__(
             server,
             loop=loop,
@@ -30,16 +30,27 @@ class Connection(RequestHandler):
             max_line_size=8190,
             max_field_size=8190,
             max_headers=64,
-            access_log=None,
+            access_log=None,  # type: ignore[arg-type]  # None turns it off
         )
         self.idle_since: float | None = loop.time()
+        self._lost = lost
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The client is gone: its place is free."""
+        self._lost(self)
+        super().connection_lost(exc)
+
+    def abort(self) -> None:
+        """Hang up at once, whatever is still to be sent."""
+        if isinstance(self.transport, asyncio.Transport):
+            self.transport.abort()
 
     def handle_error(
         self,
         request: BaseRequest,
         status: int = 500,
         exc: BaseException | None = None,
-        message: str | None = None,
+        message: str | None = None,  # noqa: ARG002 - may repeat what the client sent
     ) -> web.StreamResponse:
         """A problem document for what is not even a request; aiohttp would write text."""
         if request.writer.output_size > 0:
@@ -72,25 +83,24 @@ class Refusal(asyncio.Protocol):
 class Admission:
     """A protocol factory that lets in at most ``clients_max`` connections at a time.
 
-    When all places are taken, the connection that has been silent longest, and longer than ``idle_s``, is
+    When all places are taken, the connection that has been silent longest, and longer than ``idle_s`` (IDLE_S), is
     closed to make room: clients that connect and say nothing cannot shut others out.
     """
 
-    def __init__(self, server: web.Server, clients_max: int, idle_s: float = IDLE_S) -> None:
+    def __init__(self, server: web.Server, clients_max: int, idle_s: float | None = None) -> None:
         self._server = server
         self._clients_max = clients_max
-        self._idle_s = idle_s
+        self._idle_s = IDLE_S if idle_s is None else idle_s
         self._loop = asyncio.get_running_loop()
         self._clients: set[Connection] = set()
         self.refused = 0
 
     def __call__(self) -> asyncio.Protocol:
         """A protocol for a new connection."""
-        self._clients.intersection_update(self._server.connections)
         if len(self._clients) >= self._clients_max and not self._make_room():
             self.refused += 1
             return Refusal()
-        client = Connection(self._server, self._loop)
+        client = Connection(self._server, self._loop, self._clients.discard)
         self._clients.add(client)
         return client
 
@@ -99,23 +109,19 @@ class Admission:
         idle = [(c.idle_since, id(c), c) for c in self._clients if c.idle_since is not None]
         if not idle or (longest := min(idle))[0] > self._loop.time() - self._idle_s:
             return False
-        longest[2].force_close()
+        longest[2].abort()
         self._clients.discard(longest[2])
         return True
 
 
-def busy_marker() -> Callable[[web.Request, Handler], object]:
-    """Middleware that marks a connection as busy while its request is handled."""
-
-    @web.middleware
-    async def mark(request: web.Request, handler: Handler) -> web.StreamResponse:
-        client = request.protocol
-        if not isinstance(client, Connection):
-            return await handler(request)
-        client.idle_since = None
-        try:
-            return await handler(request)
-        finally:
-            client.idle_since = asyncio.get_running_loop().time()
-
-    return mark
+@web.middleware
+async def mark_busy(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Middleware that keeps the connection of a request that is being handled."""
+    client = request.protocol
+    if not isinstance(client, Connection):
+        return await handler(request)
+    client.idle_since = None
+    try:
+        return await handler(request)
+    finally:
+        client.idle_since = asyncio.get_running_loop().time()

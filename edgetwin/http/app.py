@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import hdrs, web
 
+from edgetwin.http.admission import mark_busy
 from edgetwin.http.bodies import json_response
 from edgetwin.http.metrics import MetricsRoute
 from edgetwin.http.openapi import openapi
@@ -27,7 +28,7 @@ SECURITY_HEADERS = {
 
 def make_app(view: DaemonView) -> web.Application:
     """All routes over ``view``. Serve it with :func:`edgetwin.http.server.serve`, which bounds its clients."""
-    app = web.Application(middlewares=[problems], client_max_size=BODY_BYTES_MAX)
+    app = web.Application(middlewares=[mark_busy, problems], client_max_size=BODY_BYTES_MAX)
     status, twins = StatusRoutes(view), TwinRoutes(view)
     specification = openapi(view.version)
 

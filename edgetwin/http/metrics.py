@@ -17,7 +17,6 @@ from prometheus_client.metrics_core import (
     Metric,
 )
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from edgetwin.http.reading import HistogramReading, Reading, SourceReading, UplinkReading, take_reading
 from edgetwin.http.view import DaemonView
@@ -104,9 +103,7 @@ def _sources(sources: tuple[SourceReading, ...]) -> Iterator[Metric]:
         messages.add_metric((source.name,), source.messages)
         up.add_metric((source.name,), float(source.up))
         if source.requests is not None:
-            requests.add_metric(
-                (source.name, str(source.unit)), _buckets(source.requests), source.requests.sum
-            )
+            requests.add_metric((source.name, str(source.unit)), _buckets(source.requests), source.requests.sum)
     yield from (messages, up, requests)
 
 
@@ -149,5 +146,5 @@ def _histogram(name: str, help_text: str, reading: HistogramReading) -> Metric:
 
 def _buckets(reading: HistogramReading) -> list[tuple[str, float]]:
     """Upper bound and cumulative count of each bucket."""
-    bounds = [*(floatToGoString(b) for b in reading.bounds), "+Inf"]
+    bounds = [*(str(b) for b in reading.bounds), "+Inf"]
     return list(zip(bounds, reading.counts.cumsum().tolist(), strict=True))

@@ -21,9 +21,7 @@ class Page:
 
     async def get(self, _request: web.Request) -> web.Response:
         """The page."""
-        return web.Response(
-            text=self.html, content_type="text/html", headers={"Content-Security-Policy": self.policy}
-        )
+        return web.Response(text=self.html, content_type="text/html", headers={"Content-Security-Policy": self.policy})
 
 
 def content_security_policy(html: str) -> str:

@@ -20,7 +20,7 @@ _KEPT_HEADERS = ("Allow", "Retry-After", "Location")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Problem(EdgetwinError):
+class Problem(EdgetwinError):  # noqa: N818 - the name RFC 9457 gives it
     """An answer that is an error.
 
     ``kind`` becomes ``type`` as ``urn:edgetwin:problem:{kind}`` (``about:blank`` when empty); ``extra``
@@ -60,8 +60,7 @@ class Problem(EdgetwinError):
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn whatever a handler raises into a problem document; the cause of a 500 goes to the log only."""
     try:
-        if (request.content_length or 0) > BODY_BYTES_MAX:
-            raise Problem(413, f"a request body may have at most {BODY_BYTES_MAX} bytes")
+        _check_size(request)
         return await handler(request)
     except Problem as problem:
         return problem.response()
@@ -73,3 +72,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except Exception as exc:
         log.error("http_request_failed", method=request.method, path=request.path, exc_info=exc)
         return Problem(500, "the request failed; the log says why").response()
+
+
+def _check_size(request: web.Request) -> None:
+    if (request.content_length or 0) > BODY_BYTES_MAX:
+        raise Problem(413, f"a request body may have at most {BODY_BYTES_MAX} bytes")

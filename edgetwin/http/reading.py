@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetwin.engine import Engine
-from edgetwin.http.view import DaemonView, Polled, SourceView, Timed
+from edgetwin.http.view import DaemonView, Polled, SourceView, Timed, UplinkView
 from edgetwin.instruments import LATENCY_BOUNDS_S, Histogram
 
 Columns = tuple[tuple[str, str, str], ...]
@@ -97,7 +97,7 @@ def take_reading(view: DaemonView) -> Reading:
         loop_lag=_copy(view.loop_lag),
         quality=engine.quality_counts(now_ns),
         nis=HistogramReading(bounds, counts, total),
-        uplink=uplink and UplinkReading(dict(uplink.frames), uplink.bytes_total, uplink.backlog_bytes),
+        uplink=None if uplink is None else _uplink(uplink),
         states=tuple(_states(engine, now_ns)),
     )
 
@@ -106,6 +106,10 @@ def _source(source: SourceView) -> SourceReading:
     if not isinstance(source, Polled):
         return SourceReading(source.name, source.up, source.messages, None, None)
     return SourceReading(source.name, source.up, source.messages, source.unit, _copy(source.requests))
+
+
+def _uplink(uplink: UplinkView) -> UplinkReading:
+    return UplinkReading(dict(uplink.frames), uplink.bytes_total, uplink.backlog_bytes)
 
 
 def _copy(histogram: Histogram) -> HistogramReading:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import asyncio
 import structlog
 from aiohttp import web
 
@@ -23,9 +23,7 @@ SHUTDOWN_S = 2.0
 
 
 @asynccontextmanager
-async def serve(
-    view: DaemonView, listen: str, *, clients_max: int = CLIENTS_MAX
-) -> AsyncIterator[tuple[str, int]]:
+async def serve(view: DaemonView, listen: str, *, clients_max: int = CLIENTS_MAX) -> AsyncIterator[tuple[str, int]]:
     """Serve ``view`` on ``listen`` (host:port; port 0 lets the system choose) while the context lasts.
 
     Gives the bound host and port. At most ``clients_max`` connections are open at a time. Raises ConfigError

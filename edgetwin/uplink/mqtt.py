@@ -1,122 +1,207 @@
-"""Frames over MQTT with QoS 1: a frame leaves the outbox when the broker has acknowledged it."""
+"""Frames to the cloud over MQTT, QoS 1.
+
+A frame leaves the outbox when the broker has acknowledged it (PUBACK without a refusal). After a lost connection
+everything not acknowledged is sent again, oldest first; the receiver knows a frame by (gateway, epoch, sequence) and
+stores it once.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from pathlib import Path
 
-import aiomqtt
 import structlog
 
+from edgetwin.clock import Clock
 from edgetwin.config.credentials import password_of, username_of
-from edgetwin.config.schema import MqttUplink as MqttUplinkConfig
+from edgetwin.config.schema import MqttUplink as MqttConfig
 from edgetwin.config.urls import endpoint
+from edgetwin.errors import ConfigError, UplinkError
+from edgetwin.ratelimit import RateLimiter
 from edgetwin.sources.backoff import Backoff
-from edgetwin.sources.mqtt.tls import tls_context
 from edgetwin.uplink.outbox import Outbox
+from edgetwin.uplink.queued import Key, Queued
+from edgetwin.uplink.session import LINK_ERRORS, REFUSED, Login, Session, connected
 
 log = structlog.get_logger()
 
 WINDOW = 16
-PUBLISH_TIMEOUT_S = 30.0
+"""Frames on their way at once."""
+
+_NOBODY = 0x10
+"""The broker took the message and nobody subscribes to it (MQTT 5)."""
+
+_PUBLISH_BYTES_MAX = 64
+"""What a PUBLISH adds to topic and payload, at most."""
 
 
 class MqttUplink:
-    """Sends an outbox; ``up`` tells whether the session is there."""
+    """One broker. An :class:`edgetwin.uplink.port.Uplink`."""
 
-    def __init__(self, config: MqttUplinkConfig, gateway: str, outbox: Outbox, *, base: Path = Path()) -> None:
-        self.config = config
-        self.outbox = outbox
+    def __init__(
+        self,
+        config: MqttConfig,
+        gateway: str,
+        outbox: Outbox,
+        *,
+        password: str | None = None,
+        clock: Clock | None = None,
+        base: Path = Path(),
+        backoff: Backoff | None = None,
+    ) -> None:
+        """``password`` overrides that of ``config``; ``base`` is where relative files of ``config`` are."""
         self.up = False
         self.last_error = "not connected yet"
-        self._base = base
+        self._config = config
+        self._endpoint = endpoint(config.url)
         self._topic = config.topic.replace("{gateway}", gateway)
-        self._identifier = config.client_id or f"edgetwin-{gateway}-uplink"
+        self._client_id = config.client_id or f"edgetwin-{gateway}-uplink"
+        self._outbox = outbox
+        self._password = password
+        self._base = base
+        self._backoff = backoff or Backoff(first_s=0.5, max_s=60.0)
+        self._limiter = RateLimiter(clock=clock)
+        self._flight: dict[int, Key] = {}
+        self._draining = asyncio.Event()
+        self._gave_up = asyncio.Event()
 
     @property
     def frames(self) -> dict[str, int]:
-        """Frames by outcome."""
-        return self.outbox.counters
+        """Frames so far by outcome."""
+        c = self._outbox.counters
+        return {"sent": c.sent, "acknowledged": c.acknowledged, "failed": c.failed, "dropped": c.dropped}
 
     @property
     def bytes_total(self) -> int:
-        """Bytes handed to the transport."""
-        return self.outbox.bytes_sent
+        """Bytes of frames handed to the broker so far, repetitions included."""
+        return self._outbox.counters.bytes_sent
 
     @property
     def backlog_bytes(self) -> int:
-        """Bytes that wait to be acknowledged."""
-        return self.outbox.backlog_bytes
+        """Bytes of frames that wait to be acknowledged."""
+        return self._outbox.bytes
 
     async def run(self) -> None:
-        """Keep a session and send until cancelled; faults of the link are retried with jittered backoff."""
-        backoff = Backoff(first_s=0.5, max_s=60.0)
+        """Send until cancelled; faults of the link are retried with jittered backoff."""
         while True:
+            last_try = self._draining.is_set()
             try:
-                async with self._client() as client:
-                    self.up, self.last_error = True, ""
-                    log.info("uplink_connected", topic=self._topic)
-                    backoff.reset()
-                    await self._send(client)
-            except* (aiomqtt.MqttError, OSError, ssl.SSLError) as group:
-                self._disconnected(group.exceptions[0])
+                async with connected(Session(self._login(), self._outbox.changed)) as session:
+                    self._connected()
+                    await self._pump(session)
+            except (*LINK_ERRORS, ConfigError) as exc:
+                self._disconnected(exc)
             finally:
                 self.up = False
-            await asyncio.sleep(backoff.next_s())
+                self._outbox.counters.failed += len(self._flight)
+                self._flight.clear()
+            if last_try:
+                self._gave_up.set()
+            await self._pause()
 
-    async def drain(self, deadline_s: float) -> None:
-        """Return when the outbox is empty, the session is lost, or ``deadline_s`` seconds have passed."""
+    async def drain(self, deadline_s: float) -> bool:
+        """While :meth:`run` runs: wait until everything is acknowledged, ``deadline_s`` at most.
+
+        Without a connection one more attempt is made at once, and waiting ends when it fails.
+        """
+        self._gave_up.clear()
+        self._draining.set()
+        ends = [asyncio.ensure_future(event.wait()) for event in (self._outbox.drained, self._gave_up)]
         try:
-            async with asyncio.timeout(deadline_s):
-                while len(self.outbox) and self.up:
-                    self.outbox.changed.clear()
-                    await self.outbox.changed.wait()
-        except TimeoutError:
-            log.warning("uplink_not_drained", frames=len(self.outbox), kept="in the snapshot")
+            await asyncio.wait(ends, timeout=deadline_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
+            self._draining.clear()
+        return self._outbox.drained.is_set()
 
-    def _client(self) -> aiomqtt.Client:
-        place = endpoint(self.config.url)
-        v5 = self.config.protocol == "5"
-        return aiomqtt.Client(
-            place.host,
-            place.port,
-            username=username_of(self.config),
-            password=password_of(self.config, self._base),
-            identifier=self._identifier,
-            protocol=aiomqtt.ProtocolVersion.V5 if v5 else aiomqtt.ProtocolVersion.V311,
-            keepalive=max(round(self.config.keepalive), 1),
-            tls_context=tls_context(self.config.tls, self._base) if place.tls else None,
-            max_inflight_messages=WINDOW,
-            timeout=15,
+    # ---- the link
+
+    def _login(self) -> Login:
+        """Read anew for each connection, so that a changed password file takes effect."""
+        config = self._config
+        return Login(
+            endpoint=self._endpoint,
+            client_id=self._client_id,
+            username=username_of(config),
+            password=self._password if self._password is not None else password_of(config, self._base),
+            tls=config.tls,
+            base=self._base,
+            v5=config.protocol == "5",
+            keepalive_s=config.keepalive,
         )
 
-    async def _send(self, client: aiomqtt.Client) -> None:
-        """WINDOW frames on their way at a time, taken in order of sequence."""
-        client.pending_calls_threshold = 2 * WINDOW
+    def _connected(self) -> None:
+        self.up, self.last_error = True, ""
+        log.info("uplink_connected", broker=self._endpoint.address, topic=self._topic, waiting=len(self._outbox))
 
-        async def worker() -> None:
-            while True:
-                taken = self.outbox.take()
-                if taken is None:
-                    self.outbox.changed.clear()
-                    await self.outbox.changed.wait()
-                    continue
-                key, frame = taken
-                try:
-                    await client.publish(self._topic, frame, qos=1, timeout=PUBLISH_TIMEOUT_S)
-                except BaseException:
-                    self.outbox.release(key)
-                    raise
-                self.outbox.acknowledge(key)
+    def _disconnected(self, exc: Exception) -> None:
+        reason = exc.message if isinstance(exc, UplinkError | ConfigError) else str(exc)
+        if self.up or reason != self.last_error:
+            log.warning("uplink_disconnected", broker=self._endpoint.address, error=reason)
+        self.last_error = reason
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(WINDOW):
-                group.create_task(worker())
+    async def _pause(self) -> None:
+        wait_s = self._backoff.next_s()
+        if self._draining.is_set():
+            await asyncio.sleep(wait_s)
+            return
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._draining.wait()
+        except TimeoutError:
+            return
 
-    def _disconnected(self, exc: BaseException) -> None:
-        while isinstance(exc, BaseExceptionGroup):
-            exc = exc.exceptions[0]
-        if self.up or str(exc) != self.last_error:
-            log.warning("uplink_disconnected", topic=self._topic, error=str(exc))
-        self.last_error = str(exc)
+    # ---- the frames
+
+    async def _pump(self, session: Session) -> None:
+        changed = self._outbox.changed
+        while True:
+            changed.clear()
+            self._settle(session)
+            if (lost := session.lost) is not None:
+                raise lost
+            self._fill(session)
+            await changed.wait()
+
+    def _settle(self, session: Session) -> None:
+        """Take in the acknowledgements that have come."""
+        while session.outcomes:
+            mid, code = session.outcomes.popleft()
+            key = self._flight.pop(mid, None)
+            if key is None:
+                continue
+            if code >= REFUSED:
+                self._outbox.counters.failed += 1
+                raise UplinkError(f"the broker refuses a frame (MQTT reason {code:#04x})", hint="check its ACL")
+            if code == _NOBODY and (suppressed := self._limiter.allow(code)) is not None:
+                log.warning("uplink_nobody_listens", topic=self._topic, suppressed=suppressed)
+            self._outbox.acknowledge(key)
+            self._backoff.reset()
+
+    def _fill(self, session: Session) -> None:
+        """Send in order for as long as the window has room."""
+        window = min(WINDOW, session.receive_maximum)
+        under_way = set(self._flight.values())
+        for queued in list(_first(self._outbox, window + len(under_way))):
+            if len(self._flight) >= window:
+                return
+            if queued.key not in under_way:
+                self._send(session, queued)
+
+    def _send(self, session: Session, queued: Queued) -> None:
+        if len(queued.data) + len(self._topic.encode()) + _PUBLISH_BYTES_MAX > session.packet_bytes_max:
+            self._outbox.drop(queued.key, "larger_than_the_broker_takes")
+            self._outbox.changed.set()
+            return
+        self._outbox.counters.sent += 1
+        self._outbox.counters.bytes_sent += len(queued.data)
+        try:
+            self._flight[session.send(self._topic, queued.data)] = queued.key
+        except UplinkError:
+            self._outbox.counters.failed += 1
+            raise
+
+
+def _first(outbox: Outbox, n: int) -> list[Queued]:
+    return [queued for queued, _ in zip(outbox, range(n), strict=False)]

@@ -1,6 +1,11 @@
-"""Frames that wait for the cloud's acknowledgement, in order, within a bound.
+"""Frames that wait for the cloud's acknowledgement, in memory, bounded in bytes.
 
-Every sequence number is either in the outbox, acknowledged, or named in a gap record that a later frame carries.
+The outbox numbers frames: (epoch, sequence) of a frame is unique, so the cloud can apply each exactly once. The
+epoch is random and kept over a clean stop, where the sequence goes on. After any other stop nobody knows how far the
+sequence had come, so a new epoch begins, and its first frame says with a gap record that the old one has ended.
+
+When full, the oldest frame makes room. What it held goes into the next frame as a gap record; if that frame is
+dropped too, its gap records live on. So every number is delivered or accounted for.
 """
 
 from __future__ import annotations
@@ -8,130 +13,148 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-import msgpack
+import structlog
 
-from edgetwin.codec.frames import encode_frame
-from edgetwin.errors import JournalError
-from edgetwin.records import Gap, Report
+from edgetwin.clock import Clock
+from edgetwin.codec.frames import Event, FrameGap, FrameTooLargeError, encode_frame
+from edgetwin.codec.limits import GAPS_MAX, U64_MAX
+from edgetwin.ratelimit import RateLimiter
+from edgetwin.records import Report
+from edgetwin.uplink import saved
+from edgetwin.uplink.gaps import coalesce
+from edgetwin.uplink.queued import Key, Queued, halve, split
 
-OUTCOMES = ("enqueued", "sent", "acknowledged", "dropped", "failed")
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Counters:
+    """Frames since the start, by what became of them, and bytes handed to the transport.
+
+    ``sent`` counts each attempt; sent = acknowledged + failed + on their way, save for frames dropped meanwhile.
+    """
+
+    enqueued: int = 0
+    sent: int = 0
+    acknowledged: int = 0
+    failed: int = 0
+    dropped: int = 0
+    bytes_sent: int = 0
 
 
 class Outbox:
-    """Bounded by ``bytes_max``; when full, the oldest frame that is not in flight makes room and a gap is recorded.
+    """At most ``bytes_max`` bytes of frames of ``gateway``, oldest first. One consumer; for the event loop's thread.
 
-    ``changed`` is set whenever there may be something new to send. ``counters`` counts frames by OUTCOMES.
+    ``changed`` is set when there may be more to send; ``drained`` is set while nothing waits.
     """
 
-    def __init__(self, gateway: str, bytes_max: int) -> None:
-        self.epoch = secrets.randbits(64)
-        self.next_sequence = 0
-        self.backlog_bytes = 0
-        self.bytes_sent = 0
-        self.counters: dict[str, int] = dict.fromkeys(OUTCOMES, 0)
+    def __init__(self, gateway: str, bytes_max: int, *, epoch: int | None = None, clock: Clock | None = None) -> None:
+        self.gateway = gateway
+        self.epoch = secrets.randbits(64) if epoch is None else epoch
+        self.bytes = 0
+        self.counters = Counters()
         self.changed = asyncio.Event()
-        self._gateway = gateway
+        self.drained = asyncio.Event()
+        self.drained.set()
         self._bytes_max = bytes_max
-        self._frames: OrderedDict[tuple[int, int], bytes] = OrderedDict()
-        self._in_flight: set[tuple[int, int]] = set()
-        self._gaps: list[Gap] = []
+        self._next_seq = 0
+        self._queued: OrderedDict[Key, Queued] = OrderedDict()
+        self._gaps: list[FrameGap] = []
+        self._limiter = RateLimiter(clock=clock)
 
     def __len__(self) -> int:
-        """Frames not yet acknowledged."""
-        return len(self._frames)
+        return len(self._queued)
 
-    def put(self, reports: Sequence[Report], events: Sequence[Any] = ()) -> int:
-        """Encode a frame and keep it until it is acknowledged; returns its sequence number."""
-        gaps, self._gaps = self._gaps, []
-        sequence = self.next_sequence
-        frame = encode_frame(reports, self._gateway, self.epoch, sequence, events, gaps)
-        self.next_sequence += 1
-        self._frames[self.epoch, sequence] = frame
-        self.backlog_bytes += len(frame)
-        self.counters["enqueued"] += 1
-        self._evict()
+    def __iter__(self) -> Iterator[Queued]:
+        """The frames in the order in which they are to be sent."""
+        return iter(self._queued.values())
+
+    # ---- in
+
+    def put(self, reports: Sequence[Report], events: Sequence[Event] = ()) -> int:
+        """Encode and append; returns how many frames it took, as large reports are split. FrameError when a report
+        is malformed."""
+        before = self._next_seq
+        for group in split(reports) or ([[]] if events else []):
+            self._encode(group, events)
+            events = ()
+        return self._next_seq - before
+
+    def _encode(self, reports: Sequence[Report], events: Sequence[Event]) -> None:
+        gaps = tuple(self._gaps[:GAPS_MAX])
+        try:
+            data = encode_frame(reports, self.gateway, self.epoch, self._next_seq, events, gaps)
+        except FrameTooLargeError:
+            halves = halve(reports)
+            if len(halves) < 2:
+                raise
+            self._encode(halves[0], events)
+            self._encode(halves[1], ())
+            return
+        self._gaps = self._gaps[GAPS_MAX:]
+        values = sum(len(report) for report in reports)
+        self._append(Queued((self.epoch, self._next_seq), data, values, gaps))
+        self._next_seq += 1
+        self.counters.enqueued += 1
         self.changed.set()
-        return sequence
 
-    def take(self) -> tuple[tuple[int, int], bytes] | None:
-        """The oldest frame that is not in flight, now in flight; None when there is none."""
-        for key, frame in self._frames.items():
-            if key not in self._in_flight:
-                self._in_flight.add(key)
-                self.counters["sent"] += 1
-                self.bytes_sent += len(frame)
-                return key, frame
-        return None
+    def _append(self, queued: Queued) -> None:
+        self._queued[queued.key] = queued
+        self.bytes += queued.size
+        self.drained.clear()
+        while self.bytes > self._bytes_max:
+            self.drop(next(iter(self._queued)), "outbox_full")
 
-    def acknowledge(self, key: tuple[int, int]) -> None:
-        """The cloud has it: forget the frame."""
-        self._in_flight.discard(key)
-        frame = self._frames.pop(key, None)
-        if frame is not None:
-            self.backlog_bytes -= len(frame)
-            self.counters["acknowledged"] += 1
-            self.changed.set()
+    # ---- out
 
-    def release(self, key: tuple[int, int]) -> None:
-        """The attempt failed: the frame may be taken again."""
-        if key in self._in_flight:
-            self._in_flight.discard(key)
-            self.counters["failed"] += 1
-            self.changed.set()
+    def acknowledge(self, key: Key) -> bool:
+        """The cloud has the frame. False when it was not here any more."""
+        self.counters.acknowledged += 1
+        return self._remove(key) is not None
 
-    def _evict(self) -> None:
-        newest = next(reversed(self._frames))
-        while self.backlog_bytes > self._bytes_max:
-            victim = next((k for k in self._frames if k not in self._in_flight and k != newest), None)
-            if victim is None:
-                return
-            self.backlog_bytes -= len(self._frames.pop(victim))
-            self.counters["dropped"] += 1
-            self._record_gap(victim)
+    def drop(self, key: Key, reason: str) -> None:
+        """Give a frame up; the next one tells the cloud."""
+        queued = self._remove(key)
+        if queued is None:
+            return
+        epoch, seq = key
+        self.counters.dropped += 1
+        self._gaps = coalesce([*self._gaps, *queued.gaps, FrameGap(epoch, seq, seq, reason, queued.values)])
+        if (suppressed := self._limiter.allow(reason)) is not None:
+            log.warning("frame_dropped", seq=seq, reason=reason, values=queued.values, suppressed=suppressed)
 
-    def _record_gap(self, key: tuple[int, int]) -> None:
-        epoch, sequence = key
-        if epoch != self.epoch:
-            return  # of a former run; its receiver sees the missing number itself
-        last = self._gaps[-1] if self._gaps else None
-        if last is not None and last.last + 1 == sequence:
-            last.last, last.count = sequence, last.count + 1
-        else:
-            self._gaps.append(Gap(sequence, sequence, "outbox_full", 1))
+    def _remove(self, key: Key) -> Queued | None:
+        queued = self._queued.pop(key, None)
+        if queued is not None:
+            self.bytes -= queued.size
+            if not self._queued:
+                self.drained.set()
+        return queued
+
+    # ---- over a stop
 
     def snapshot(self, *, clean: bool) -> bytes:
-        """What must survive a stop. ``clean`` says that no frame will be made after it: numbering may then go on."""
-        return bytes(
-            msgpack.packb(
-                {
-                    "epoch": self.epoch,
-                    "next": self.next_sequence,
-                    "clean": clean,
-                    "frames": [[*key, frame] for key, frame in self._frames.items()],
-                    "gaps": [[g.first, g.last, g.reason, g.count] for g in self._gaps],
-                }
-            )
-        )
+        """Everything not yet acknowledged. ``clean`` says that no frame is made after it; only then may the sequence
+        go on, so a restored outbox must be saved again, unclean, before its first new frame is sent."""
+        return saved.pack(saved.Saved(self.epoch, self._next_seq, clean, tuple(self), tuple(self._gaps)))
 
-    def restore(self, blob: bytes) -> None:
-        """Take over frames of a former run, and its numbering if it ended cleanly; else this run has an epoch of its own.
+    def restore(self, blob: bytes) -> int:
+        """Take up a snapshot, to be called before the first :meth:`put`; returns the frames restored.
 
-        Raises JournalError when the snapshot cannot be read.
+        JournalError, with nothing changed, when it cannot be read.
         """
-        try:
-            saved = msgpack.unpackb(blob)
-            frames = [((int(e), int(s)), bytes(frame)) for e, s, frame in saved["frames"]]
-            gaps = [Gap(*g) for g in saved["gaps"]]
-            clean, epoch, following = bool(saved["clean"]), int(saved["epoch"]), int(saved["next"])
-        except Exception as exc:  # whatever a damaged map raises
-            raise JournalError(f"outbox snapshot cannot be read: {exc!r}") from exc
-        if clean:
-            self.epoch, self.next_sequence, self._gaps = epoch, following, gaps
-        for key, frame in frames:
-            self._frames[key] = frame
-            self.backlog_bytes += len(frame)
-        if frames:
+        state = saved.unpack(blob)
+        assert not self._queued and self._next_seq == 0, "restore comes first"
+        self._gaps = list(state.gaps)
+        if state.clean:
+            self.epoch, self._next_seq = state.epoch, state.next_seq
+        else:
+            self._gaps = coalesce([*self._gaps, FrameGap(state.epoch, state.next_seq, U64_MAX, "unclean_stop")])
+        for queued in state.queued:
+            self._append(queued)
+        if self._queued:
             self.changed.set()
+        return len(self._queued)

@@ -1,0 +1,127 @@
+"""The daemon as a process: start-up to READY=1, resident memory with 10,000 signals, and what a scrape costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+SIGNALS = 10_000
+MESSAGES = 600_000
+STARTS = 5
+
+CONFIG = """
+gateway: bench
+state_dir: ./state
+sources: [{{name: plant, kind: mqtt, url: "mqtt://127.0.0.1:{broker}", qos: 0}}]
+twins:
+  - name: "{{machine}}"
+    model: constant_velocity
+    parameters: {{process_noise: 0.3}}
+    signals: {{temp: {{source: plant, topic: "plant/{{line}}/{{machine}}/temp", noise: 1.0}}}}
+uplink: {{kind: mqtt, url: "mqtt://127.0.0.1:1"}}
+http: {{listen: "127.0.0.1:{http}"}}
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@contextmanager
+def daemon(folder: Path, broker: int) -> Iterator[tuple[int, int, float]]:
+    """A running daemon: (pid, HTTP port, seconds from its start to READY=1)."""
+    http = free_port()
+    config = folder / "bench.yaml"
+    config.write_text(CONFIG.format(broker=broker, http=http))
+    address = str(folder / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(address)
+        notify.settimeout(60)
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "edgetwin.cli.main", "run", str(config)],
+            env=os.environ | {"NOTIFY_SOCKET": address},
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            while b"READY=1" not in notify.recv(4096):
+                pass
+            yield process.pid, http, time.perf_counter() - started
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+            Path(address).unlink()
+
+
+def get(port: int, path: str) -> bytes:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+        return bytes(answer.read())
+
+
+def status_mb(pid: int, field: str) -> float:
+    """A size from /proc/PID/status in MB."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return float(next(line for line in text.splitlines() if line.startswith(field)).split()[1]) / 1024
+
+
+def figures(quick: bool = False) -> Iterator[dict[str, Any]]:
+    """Start-up (median of several, warm cache, restored state), memory and scrape under 10,000 twins."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        words = [str(MESSAGES), str(SIGNALS), "plain", "0"]
+        with subprocess.Popen(
+            [sys.executable, "-m", "bench.broker", *words], stdout=subprocess.PIPE, text=True
+        ) as broker:
+            assert broker.stdout is not None
+            port = int(broker.stdout.readline())
+            try:
+                with daemon(folder, port) as (pid, http, _):
+                    yield {"bench": "memory", "signals": SIGNALS, **_under_load(pid, http)}
+            finally:
+                broker.kill()
+        starts = []
+        for _ in range(2 if quick else STARTS):
+            with daemon(folder, port) as (_, _, seconds):
+                starts.append(seconds)
+        yield {
+            "bench": "start",
+            "twins_restored": SIGNALS,
+            "ready_s_median": statistics.median(starts),
+            "ready_s_max": max(starts),
+        }
+
+
+def _under_load(pid: int, http: int) -> dict[str, Any]:
+    deadline = time.monotonic() + 120
+    while json.loads(get(http, "/api/v1/ledger"))["total"]["received"] < MESSAGES:
+        if time.monotonic() > deadline:
+            raise TimeoutError("the daemon did not take the stream")
+        time.sleep(0.1)
+    time.sleep(6)  # a report of all twins and a frame of it, at their own cadence
+    scrapes = []
+    for _ in range(5):
+        start = time.perf_counter()
+        text = get(http, "/metrics")
+        scrapes.append(time.perf_counter() - start)
+    lag = next(line for line in text.decode().splitlines() if line.startswith("edgetwin_loop_lag_seconds_sum"))
+    return {
+        "resident_mb": status_mb(pid, "VmRSS"),
+        "resident_peak_mb": status_mb(pid, "VmHWM"),
+        "scrape_ms_median": statistics.median(scrapes) * 1e3,
+        "scrape_bytes": len(text),
+        "loop_lag_s_total": float(lag.split()[-1]),
+    }

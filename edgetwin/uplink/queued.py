@@ -1,0 +1,70 @@
+"""A frame in the outbox, and how reports are divided among frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgetwin.codec.frames import FrameGap
+from edgetwin.records import Report
+
+VALUES_PER_FRAME = 16_384
+"""About 300 kB: small enough for a broker's packet limit, large enough that the envelope does not matter."""
+
+_OVERHEAD_BYTES = 256
+_GAP_BYTES = 128
+
+Key = tuple[int, int]
+"""(epoch, sequence)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """An encoded frame with what it takes to account for it: the values in it and the gap records it carries."""
+
+    key: Key
+    data: bytes
+    values: int
+    gaps: tuple[FrameGap, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes it holds in memory, about."""
+        return len(self.data) + _OVERHEAD_BYTES + _GAP_BYTES * len(self.gaps)
+
+
+def split(reports: Sequence[Report], values_max: int = VALUES_PER_FRAME) -> list[list[Report]]:
+    """Groups of reports of at most ``values_max`` values, in order; a report too large for one is cut by rows."""
+    groups: list[list[Report]] = []
+    room = 0
+    for report in reports:
+        start = 0
+        while start < len(report):
+            if room == 0:
+                groups.append([])
+                room = values_max
+            part = rows(report, start, start + room)
+            groups[-1].append(part)
+            room -= len(part)
+            start += len(part)
+    return groups
+
+
+def halve(reports: Sequence[Report]) -> list[list[Report]]:
+    """Two groups of about half the values each; one when there is a single value or none."""
+    values = sum(len(report) for report in reports)
+    return split(reports, (values + 1) // 2) if values > 1 else [list(reports)]
+
+
+def rows(report: Report, start: int, stop: int) -> Report:
+    """Rows ``start`` to ``stop`` (exclusive) as a report of their own."""
+    if start == 0 and stop >= len(report):
+        return report
+    part = slice(start, stop)
+    return Report(
+        report.t_ns,
+        report.columns[part],
+        report.mean[part].copy(),
+        report.std[part].copy(),
+        report.quality[part].copy(),
+    )

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgetwin.cli.main import main
+from tests.config.support import CONFIGS, MQTT, contract
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "c.yaml"
+    path.write_text(MQTT)
+    return path
+
+
+def test_prints_what_would_run(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(file)]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [
+        f"{file}: OK",
+        "gateway  g",
+        "state    not kept",
+        "source   plant: mqtt 127.0.0.1:1883 (MQTT 5, QoS 1)",
+        "source   plc: modbus 127.0.0.1:502 (unit 1, every 1 s)",
+        "twin     oven: model auto, report every 1s",
+        "  signal temp from plant: plant/oven/temp",
+        "  states temp, temp_rate",
+        "uplink   none",
+        "http     127.0.0.1:8787",
+    ]
+    assert err == ""
+
+
+def test_json_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    factory = next(p for p in CONFIGS if p.name == "factory.yaml")
+    assert main(["check", "--json", str(factory)]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["ok"] is True
+    assert answer["plan"]["uplink"]["topic"] == "edgetwin/plant-7/frames"
+    assert answer["plan"]["twins"][0] == {
+        "name": "oven-{oven}",
+        "template": True,
+        "model": "constant_velocity",
+        "states": ["temp", "temp_rate", "power", "power_rate"],
+        "signals": [
+            {"name": "temp", "source": "plant", "binding": "plant/ovens/{oven} $.temp", "unit": "degC"},
+            {"name": "power", "source": "plant", "binding": "plant/ovens/{oven} $.power", "unit": "kW"},
+        ],
+        "report_every": 1.0,
+        "tolerance": {"temp": 0.2, "power": 0.1},
+    }
+
+
+def test_every_error_goes_to_stderr(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(MQTT.replace("gateway: g", "gateway: 7").replace("name: oven", "nme: oven"))
+    assert main(["check", str(file)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line.split(": ")[1] for line in err.splitlines()] == ["gateway", "twins[0].nme", "twins[0]"]
+    assert err.startswith(f"{file}:1:10: gateway: must be text")
+
+
+def test_semantic_errors_too(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(MQTT.replace("source: plant", "source: plnt").replace("mqtt://", "http://"))
+    assert main(["check", "--json", str(file)]) == 2
+    out, err = capsys.readouterr()
+    assert len(err.splitlines()) == 2
+    answer = json.loads(out)
+    assert answer["ok"] is False
+    assert [(f["severity"], f["path"], f["line"]) for f in answer["findings"]] == [
+        ("error", "sources[0].url", 3),
+        ("error", "twins[0].signals.temp.source", 8),
+    ]
+
+
+def test_not_yet(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(contract("factory.yaml"))]) == 2
+    err = capsys.readouterr().err.splitlines()
+    assert len(err) == 3
+    assert all(line.startswith("not yet: ") for line in err)
+
+
+def test_missing_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(tmp_path / "none.yaml")]) == 2
+    assert "No such file" in capsys.readouterr().err
+
+
+def test_as_a_process(file: Path) -> None:
+    file.write_text("gateway: [")
+    command = [sys.executable, "-m", "edgetwin.cli.main", "check", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"{file}:")
+    assert "Traceback" not in done.stderr
+
+
+def test_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert {"gateway", "sources", "twins", "models", "uplink", "http"} <= set(printed["$defs"]["Config"]["properties"])

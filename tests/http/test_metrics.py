@@ -1,0 +1,137 @@
+"""/metrics against the parser of prometheus_client."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import aiohttp
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from edgetwin.http.metrics import render
+from edgetwin.http.reading import take_reading
+from edgetwin.records import OUTCOMES
+from tests.http.build import NOW, Asking, View, view_of
+from tests.http.conftest import NAMES
+
+Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+DESIGNED = {
+    "edgetwin_samples_total",
+    "edgetwin_messages_total",
+    "edgetwin_ingest_latency_seconds",
+    "edgetwin_loop_lag_seconds",
+    "edgetwin_twins",
+    "edgetwin_twin_quality",
+    "edgetwin_nis_ratio",
+    "edgetwin_uplink_frames_total",
+    "edgetwin_uplink_bytes_total",
+    "edgetwin_uplink_backlog_bytes",
+    "edgetwin_source_up",
+    "edgetwin_modbus_request_seconds",
+    "edgetwin_build_info",
+}
+
+
+def series(text: str) -> Series:
+    return {(s.name, frozenset(s.labels.items())): s.value for family in parse_text(text) for s in family.samples}
+
+
+def value(found: Series, name: str, **labels: str) -> float:
+    return found[name, frozenset(labels.items())]
+
+
+def scrape(view: View, accept: str = "") -> str:
+    return render(take_reading(view), accept)[0].decode()
+
+
+def test_every_figure() -> None:
+    view = view_of(NAMES)
+    plc = Asking("plc", messages=4)
+    plc.requests.observe(0.02, 4)
+    view.sources.append(plc)
+    view.loop_lag.observe(0.5)
+    found = series(scrape(view))
+    for outcome in OUTCOMES:
+        expected = {"fused": 60, "invalid": 2}.get(outcome, 0)
+        assert value(found, "edgetwin_samples_total", source="plant", outcome=outcome) == expected
+    assert value(found, "edgetwin_messages_total", source="plant") == 60
+    assert value(found, "edgetwin_source_up", source="plant") == 1
+    assert value(found, "edgetwin_source_up", source="plc") == 0
+    assert value(found, "edgetwin_ingest_latency_seconds_bucket", le="1e-05") == 0
+    assert value(found, "edgetwin_ingest_latency_seconds_bucket", le="3e-05") == 60
+    assert value(found, "edgetwin_ingest_latency_seconds_bucket", le="+Inf") == 60
+    assert value(found, "edgetwin_ingest_latency_seconds_count") == 60
+    assert value(found, "edgetwin_ingest_latency_seconds_sum") == pytest.approx(60 * 2e-5)
+    assert value(found, "edgetwin_loop_lag_seconds_bucket", le="0.3") == 0
+    assert value(found, "edgetwin_loop_lag_seconds_bucket", le="1.0") == 1
+    assert value(found, "edgetwin_modbus_request_seconds_count", source="plc", unit="3") == 4
+    assert value(found, "edgetwin_modbus_request_seconds_sum", source="plc", unit="3") == pytest.approx(0.08)
+    assert value(found, "edgetwin_twins") == 3
+    assert value(found, "edgetwin_twin_quality", quality="uncertain") == 3
+    assert value(found, "edgetwin_twin_quality", quality="good") == 0
+    assert value(found, "edgetwin_nis_ratio_count") == 3
+    assert value(found, "edgetwin_nis_ratio_sum") == pytest.approx(view.engine.nis_histogram()[2])
+    assert value(found, "edgetwin_uplink_frames_total", outcome="acknowledged") == 5
+    assert value(found, "edgetwin_uplink_bytes_total") == 12345
+    assert value(found, "edgetwin_uplink_backlog_bytes") == 67
+    assert any(n == "edgetwin_build_info" and ("version", "1.2.3") in labels for n, labels in found)
+    assert value(found, "process_resident_memory_bytes") > 0
+
+
+def test_the_names_are_those_of_the_design_and_of_the_docs() -> None:
+    view = view_of(NAMES, metric_twins=1)
+    view.sources.append(Asking("plc"))
+    text = scrape(view)
+    exposed = set(re.findall(r"^# TYPE (edgetwin_\S+)", text, re.MULTILINE))
+    assert exposed == DESIGNED | {"edgetwin_twin_state", "edgetwin_twin_state_std"}
+    docs = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    assert exposed == set(re.findall(r"^\| `(edgetwin_[a-z_]+)", docs, re.MULTILINE))
+
+
+def test_twins_have_series_of_their_own_up_to_the_limit() -> None:
+    assert not [key for key in series(scrape(view_of(NAMES))) if key[0] == "edgetwin_twin_state"]
+    names = ['we"ird\\\n', *NAMES]
+    view = view_of(names, metric_twins=3)
+    found = series(scrape(view))
+    means = {dict(labels)["twin"]: v for (n, labels), v in found.items() if n == "edgetwin_twin_state"}
+    assert set(means) == set(names[:3])
+    for name, mean in means.items():
+        state = view.engine.estimate(name, NOW, NOW).states["x"]
+        assert mean == pytest.approx(state.mean, rel=1e-12)
+        std = value(found, "edgetwin_twin_state_std", twin=name, state="x")
+        assert std == pytest.approx(state.std, rel=1e-12)
+    assert not any(n == "edgetwin_twin_state" for n, _ in series(scrape(view_of(NAMES, 0, metric_twins=9))))
+
+
+def test_an_empty_gateway_can_be_scraped() -> None:
+    view = view_of(NAMES, samples=0)
+    view.sources, view.uplink = [], None
+    found = series(scrape(view))
+    assert value(found, "edgetwin_nis_ratio_count") == 0
+    assert not any(math.isnan(v) for v in found.values())
+
+
+async def test_content_negotiation(client: aiohttp.ClientSession) -> None:
+    async with client.get("/metrics") as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        assert list(parse_text(await answer.text()))
+    accept = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"}
+    async with client.get("/metrics", headers=accept) as answer:
+        assert answer.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+        text = await answer.text()
+    assert text.endswith("# EOF\n")
+    assert "edgetwin_samples" in {family.name for family in parse_openmetrics(text)}
+
+
+async def test_a_long_scrape_is_written_beside_the_loop_and_compressed(
+    client: aiohttp.ClientSession, view: View
+) -> None:
+    view.engine = view_of([f"t{i}" for i in range(2000)], samples=2, metric_twins=2000).engine
+    async with client.get("/metrics", headers={"Accept-Encoding": "gzip"}) as answer:
+        assert answer.headers["Content-Encoding"] == "gzip"
+        found = series(await answer.text())
+    assert sum(1 for name, _ in found if name == "edgetwin_twin_state") == 2000

@@ -187,7 +187,21 @@ def test_every_message_is_accounted_for_and_a_restart_goes_on(gateway: Gateway, 
     final = gateway.get("/api/v1/twins/m099?at=last")
     assert gateway.stop() == 0
     cloud.stop()
+    check_inspect(gateway.folder / "state", final)
     check_frames(cloud.frames, final)
+
+
+def check_inspect(state_dir: Path, final: dict[str, Any]) -> None:
+    """What `edgetwin inspect` prints of the stopped gateway is what the API said."""
+    out = subprocess.run(
+        [sys.executable, "-m", "edgetwin.cli.main", "inspect", str(state_dir)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    document = json.loads(out.stdout)
+    assert document["ledger"]["plant"]["fused"] == MACHINES * PER_MACHINE
+    assert document["twins"]["m099"]["temp"]["state"][0] == final["states"]["temp"]["mean"]
 
 
 def check_frames(frames: list[bytes], final: dict[str, Any]) -> None:

@@ -45,8 +45,6 @@ def _check_source(findings: Findings, path: Path, source: Source, base_dir: File
 def _check_session(findings: Findings, path: Path, source: MqttSource) -> None:
     if source.session_expiry > SESSION_EXPIRY_MAX_S:
         findings.error(path, "is too long", f"at most {SESSION_EXPIRY_MAX_S}s")
-    if source.client_id is None and source.session_expiry != MqttSource(name="", url="").session_expiry:
-        findings.error(path, "there is no lasting session without client_id", "add client_id:", key=True)
 
 
 def _check_modbus(findings: Findings, path: Path, source: ModbusSource) -> None:

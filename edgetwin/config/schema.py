@@ -59,7 +59,7 @@ class MqttSource(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
 
     - name: what signals call this source
     - url: mqtt://host[:1883] or mqtts://host[:8883]
-    - client_id: MQTT client identifier; the broker keeps a session only for a client that has one
+    - client_id: MQTT client identifier, under which the broker keeps the session; edgetwin-{gateway}-{name} when absent
     - qos: quality of service asked for in the subscriptions
     - protocol: MQTT version
     - username: user name for the broker
@@ -67,7 +67,7 @@ class MqttSource(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
     - password_file: file that holds the password, relative to the configuration file
     - tls: certificate files of an mqtts:// connection
     - keepalive: longest silence before the connection is probed
-    - session_expiry: how long the broker keeps the session of client_id while the gateway is away (MQTT 5)
+    - session_expiry: how long the broker keeps the session while the gateway is away (MQTT 5, qos 1 or 2)
     - receive_maximum: messages the broker may send before they are acknowledged (MQTT 5)
     - payload_max: longest payload read, in bytes; longer ones are counted as overflow
     """
@@ -319,6 +319,7 @@ class MqttUplink(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
     - tls: certificate files of an mqtts:// connection
     - keepalive: longest silence before the connection is probed
     - every: the longest a report waits for its frame
+    - require_subscriber: keep frames while nobody subscribes to the topic (MQTT 5)
     """
 
     url: str
@@ -331,6 +332,7 @@ class MqttUplink(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
     tls: Tls | None = None
     keepalive: Duration = Duration(30)
     every: Duration = Duration(5)
+    require_subscriber: bool = True
 
 
 class Http(_Strict, frozen=True):

@@ -14,6 +14,7 @@ import numpy as np
 
 from edgetwin.errors import JournalError
 from edgetwin.model.layout import CONFIGURED, LEARN_Q, LEARN_R
+from edgetwin.records import OUTCOMES
 
 if TYPE_CHECKING:
     from edgetwin.engine.bank import Bank
@@ -102,3 +103,24 @@ def _restore_ledger(engine: Engine, saved: dict[str, list[int]]) -> None:
         if name in saved:
             engine.ledger.received[i] += saved[name][0]
             engine.ledger.counts[i] += np.array(saved[name][1:], np.int64)
+
+
+def summary(blob: bytes) -> dict[str, Any]:
+    """A snapshot for reading: ledger by source, and for each twin and signal the state and its time."""
+    document = msgpack.unpackb(blob)
+    twins: dict[str, Any] = {}
+    for model, saved in document["banks"].items():
+        rows = np.frombuffer(saved["rows"], np.dtype([(n, f) for n, f in saved["dtype"]], align=True))
+        names = [n for n, _ in saved["dtype"] if n[0] == "x" and n[1:].isdigit()]
+        for (twin, signal), row in zip(saved["keys"], rows, strict=True):
+            twins.setdefault(twin, {})[signal] = {
+                "model": model,
+                "t_ns": int(row["t"]),
+                "state": [float(row[n]) for n in names],
+                "noise": float(np.sqrt(row["r"])),
+                "fused": int(row["fused"]),
+                "gated": int(row["gated"]),
+            }
+    outcomes = ("received", *OUTCOMES)
+    ledger = {name: dict(zip(outcomes, counts, strict=True)) for name, counts in document["ledger"].items()}
+    return {"ledger": ledger, "twins": twins}

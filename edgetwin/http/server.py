@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -51,9 +52,8 @@ async def _listen(runner: web.AppRunner, host: str, port: int, clients_max: int)
     try:
         return await loop.create_server(admission, host, port, backlog=clients_max)
     except OSError as exc:
-        raise ConfigError(
-            f"cannot listen on {host}:{port} ({exc.strerror or exc})", path="http.listen", hint=_hint(exc)
-        ) from exc
+        why = os.strerror(exc.errno) if exc.errno is not None and exc.errno > 0 else exc.strerror
+        raise ConfigError(f"cannot listen on {host}:{port} ({why})", path="http.listen", hint=_hint(exc)) from exc
 
 
 def _hint(exc: OSError) -> str:

@@ -1,10 +1,14 @@
 """Machine words for kernels: what a compiled integer does and a Python integer does not.
 
 Kernels that call each other with many arrays pass pointers (:func:`pointer`): one word instead of seven, and
-no reference counting. Each function is plain Python (the definition, and what runs with ``NUMBA_DISABLE_JIT=1``) with a compiled
-twin of one or two instructions. Loads take an index that the caller knows to be inside the array: the
-compiled ones neither check bounds nor wrap negative indices.
+no reference counting. Each function is plain Python (the definition, and what runs with
+``NUMBA_DISABLE_JIT=1``) with a compiled twin of one or two instructions. Loads take an index that the caller
+knows to be inside the array: the compiled ones neither check bounds nor wrap negative indices.
 """
+
+# numba finds the arguments of intrinsics and overloads by name, used or not, and types its API loosely.
+# ruff: noqa: ARG001
+# mypy: disable-error-code="no-untyped-call, call-arg"
 
 from __future__ import annotations
 
@@ -13,7 +17,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+
+import edgetwin.kernels.jit  # noqa: F401  (says where compiled code is kept, so it comes before numba)
+
+# isort: split
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import types
 from numba.core.extending import intrinsic, overload
 from numba.np.arrayobj import make_array
@@ -45,7 +53,7 @@ def word_at(buf: Array, i: int) -> int:
 
 def fold(a: int, b: int) -> int:
     """The high and low halves of the 128-bit product of two words, exclusive-ored (signed word)."""
-    product = (a & _MASK) * (b & _MASK)
+    product = (int(a) & _MASK) * (int(b) & _MASK)
     mixed = (product >> 64) ^ (product & _MASK)
     return mixed - (1 << 64) if mixed >> 63 else mixed
 

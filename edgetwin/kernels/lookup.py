@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from edgetwin.kernels.bits import Array, at, fold, word_at
 from edgetwin.kernels.jit import kernel
-from edgetwin.kernels.json import same_bytes
+from edgetwin.kernels.text import is_utf8, same_bytes
 
 ENTRY_WIDTH = 4
 IGNORED = -1
@@ -77,7 +77,8 @@ def rebuild(entries: Array, count: int, names: Array, seed: int, index: Array, d
     used = 0
     for entry in range(count):
         row = entry * ENTRY_WIDTH
-        offset, size, plan, slot = entries[row], entries[row + 1], entries[row + 2], entries[row + 3]
+        offset, size = at(entries, row), at(entries, row + 1)
+        plan, slot = at(entries, row + 2), at(entries, row + 3)
         if drop_old:
             if plan == IGNORED_OLD:
                 continue
@@ -98,7 +99,7 @@ def rebuild(entries: Array, count: int, names: Array, seed: int, index: Array, d
 
 @kernel
 def matches_any(buf: Array, a: int, b: int, count: int, patterns: Array, levels: Array, literals: Array) -> bool:
-    """Whether the topic ``buf[a:b]`` has the levels of one of ``count`` patterns.
+    """Whether the topic ``buf[a:b]`` is UTF-8 and has the levels of one of ``count`` patterns.
 
     ``patterns`` int32[count + 1]: first level of each pattern, then the end; ``levels`` int32[2 l].
     """
@@ -125,5 +126,5 @@ def matches_any(buf: Array, a: int, b: int, count: int, patterns: Array, levels:
                 i += size
             level += 1
         if level == last and i == b:
-            return True
+            return is_utf8(buf, a, b)
     return False

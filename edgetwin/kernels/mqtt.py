@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from edgetwin.kernels.bits import Array, at, pointer
+from edgetwin.kernels.framing import packet_at, parts_of_publish
 from edgetwin.kernels.jit import kernel
-from edgetwin.kernels.json import ABSENT, MALFORMED, Scratch, Trie, read_document
+from edgetwin.kernels.json import ABSENT, Scratch, Trie, read_document
 from edgetwin.kernels.lookup import ENTRY_WIDTH, find, matches_any
 from edgetwin.kernels.numbers import OK, PUNT, parse_number
 from edgetwin.kernels.paths import BINDING_WIDTH, JSON, PLAIN, PLAN_WIDTH, SLOW
@@ -124,7 +125,7 @@ def _scan(buf: Array, n: int, table: TableView, out: Output, now_ns: int, packet
         counters[k] = 0
     p = 0
     while True:
-        body, end, status = _frame(buf, p, n, packet_max)
+        body, end, status = packet_at(buf, p, n, packet_max)
         if status != OK:
             return p, (MORE if status == ABSENT else BROKEN)
         header = at(buf, p)
@@ -134,7 +135,7 @@ def _scan(buf: Array, n: int, table: TableView, out: Output, now_ns: int, packet
                 return p, FULL
             p = end
             continue
-        topic_end, payload, alias, status = _publish(buf, body, end, qos, v5)
+        topic_end, payload, alias, status = parts_of_publish(buf, body, end, qos, v5)
         if status != OK:
             return p, BROKEN
         if counters[SLOWS] == room[SLOWS] or counters[ACK_BYTES] + 4 > room[ACK_BYTES]:
@@ -142,7 +143,8 @@ def _scan(buf: Array, n: int, table: TableView, out: Output, now_ns: int, packet
         entry = -1
         fate = _SLOW
         if topic_end > body + 2 and not alias:
-            entry = find(buf, body + 2, topic_end, state[SEED], state[MASK], table.index, table.entries, table.names)
+            seed, mask = at(state, SEED), at(state, MASK)
+            entry = find(buf, body + 2, topic_end, seed, mask, table.index, table.entries, table.names)
             fate = _BOUND
             if entry < 0:
                 fate = _fate_of_stranger(buf, body + 2, topic_end, table)
@@ -173,31 +175,6 @@ def _scan(buf: Array, n: int, table: TableView, out: Output, now_ns: int, packet
 
 
 @kernel
-def _frame(buf: Array, p: int, n: int, packet_max: int) -> tuple[int, int, int]:
-    """The packet at ``p``: (start of its variable header, end, OK); ABSENT: cut; MALFORMED."""
-    i = p + 1
-    size = 0
-    shift = 0
-    while True:
-        if i >= n:
-            return 0, 0, ABSENT
-        c = at(buf, i)
-        i += 1
-        size |= (c & 127) << shift
-        if c < 128:
-            break
-        shift += 7
-        if shift > 21:
-            return 0, 0, MALFORMED
-    end = i + size
-    if end - p > packet_max:
-        return 0, 0, MALFORMED
-    if end > n:
-        return 0, 0, ABSENT
-    return i, end, OK
-
-
-@kernel
 def _hand_on(p: int, end: int, out: Output) -> bool:
     """Note a control packet, joined to its predecessor where they touch; False if there is no room."""
     k = out.counters[CONTROLS]
@@ -213,78 +190,11 @@ def _hand_on(p: int, end: int, out: Output) -> bool:
 
 
 @kernel
-def _publish(buf: Array, body: int, end: int, qos: int, v5: bool) -> tuple[int, int, bool, int]:
-    """Inside of a PUBLISH: (end of the topic, start of the payload, topic alias present, OK or MALFORMED)."""
-    if end - body < 2 or qos == 3:
-        return 0, 0, False, MALFORMED
-    topic_end = body + 2 + (at(buf, body) << 8 | at(buf, body + 1))
-    i = topic_end
-    if qos > 0:
-        i += 2
-    if i > end or (qos > 0 and at(buf, i - 2) == 0 and at(buf, i - 1) == 0):
-        return 0, 0, False, MALFORMED
-    alias = False
-    if v5:
-        size, i = _variable(buf, i, end)
-        if i < 0 or i + size > end:
-            return 0, 0, False, MALFORMED
-        if size > 0:
-            alias, status = _properties(buf, i, i + size)
-            if status != OK:
-                return 0, 0, False, MALFORMED
-            i += size
-    return topic_end, i, alias, OK
-
-
-@kernel
-def _variable(buf: Array, i: int, end: int) -> tuple[int, int]:
-    """A variable byte integer at ``i`` and the index after it; -1 as the index if it is cut or too long."""
-    value = 0
-    for k in range(4):
-        if i >= end:
-            break
-        c = at(buf, i)
-        i += 1
-        value |= (c & 127) << (7 * k)
-        if c < 128:
-            return value, i
-    return 0, -1
-
-
-@kernel
-def _properties(buf: Array, i: int, end: int) -> tuple[bool, int]:
-    """Walk the properties of a PUBLISH (MQTT 5, table 2-4): (topic alias present, OK or MALFORMED)."""
-    alias = False
-    while i < end:
-        kind = at(buf, i)
-        i += 1
-        if kind == 0x01:
-            i += 1
-        elif kind == 0x02:
-            i += 4
-        elif kind == 0x23:
-            alias = True
-            i += 2
-        elif kind == 0x0B:
-            _, i = _variable(buf, i, end)
-            if i < 0:
-                return alias, MALFORMED
-        elif kind == 0x03 or kind == 0x08 or kind == 0x09 or kind == 0x26:
-            for _ in range(2 if kind == 0x26 else 1):
-                if i + 2 > end:
-                    return alias, MALFORMED
-                i += 2 + (at(buf, i) << 8 | at(buf, i + 1))
-        else:
-            return alias, MALFORMED
-    return alias, (OK if i == end else MALFORMED)
-
-
-@kernel
 def _fate_of_stranger(buf: Array, a: int, b: int, table: TableView) -> int:
     """What to do with a topic that is not in the table."""
-    if not matches_any(buf, a, b, table.state[PATTERNS], table.patterns, table.levels, table.literals):
+    if not matches_any(buf, a, b, at(table.state, PATTERNS), table.patterns, table.levels, table.literals):
         return _UNMATCHED
-    return _OVERFLOW if table.state[PATTERNS_FULL] != 0 else _SLOW
+    return _OVERFLOW if at(table.state, PATTERNS_FULL) != 0 else _SLOW
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""JSON paths, bindings, and the tries of paths that the scanner walks.
+"""Bindings, and the tries of JSON paths that the scanner walks.
 
 A *plan* is what the bindings of a topic ask of its payload, without the slots: thousands of topics share a
 few plans. All plans of a table live in flat int32 arrays; rows are groups of consecutive cells.
@@ -6,17 +6,16 @@ few plans. All plans of a table live in flat int32 arrays; rows are groups of co
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from edgetwin.errors import ConfigError
 from edgetwin.kernels.times import unit_exponent
 
 Path = tuple[str | int, ...]
+"""Keys and array indices, outermost first, as :func:`edgetwin.config.paths.parse_path` reads them."""
 
 PLAIN, JSON, SLOW = 0, 1, 2
 """Kinds of plan: the payload is one plain number; JSON; left to Python (bindings of both kinds)."""
@@ -28,13 +27,6 @@ LEAF_WIDTH = 2  # VALUE or the exponent of a time unit, numeric strings
 BINDING_WIDTH = 2  # leaf of the value, leaf of the time (-1: none), both within the plan
 
 VALUE = -2
-
-INDEX_MAX = 1_000_000
-_HINT = "write a path such as $.value, $.data[0].v or $['odd key']"
-_STEP = re.compile(
-    r"""\.(?P<name>[^.\[\]'"\s]+) | \[(?P<index>\d{1,7})\] | \['(?P<single>[^']+)'\] | \["(?P<double>[^"]+)"\]""",
-    re.VERBOSE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +42,6 @@ class Binding:
     time_path: Path | None = None
     time_unit: str = "s"
     numeric_strings: bool = False
-
-
-def parse_path(text: str) -> Path:
-    """The steps of a JSON path, keys as str and array indices as int; ``$`` alone is ``()``.
-
-    Raises :class:`ConfigError` on anything else than ``$`` followed by ``.name``, ``['name']`` and ``[0]``.
-    """
-    if not text.startswith("$"):
-        raise ConfigError(f"JSON path {text!r} does not begin with $", hint=_HINT)
-    steps: list[str | int] = []
-    position = 1
-    while position < len(text):
-        match = _STEP.match(text, position)
-        if match is None:
-            raise ConfigError(f"JSON path {text!r} cannot be read from {text[position:]!r} on", hint=_HINT)
-        index = match["index"]
-        if index is not None and int(index) > INDEX_MAX:
-            raise ConfigError(f"array index {index} in {text!r} is too large", hint=f"at most {INDEX_MAX}")
-        steps.append(int(index) if index is not None else match["name"] or match["single"] or match["double"])
-        position = match.end()
-    return tuple(steps)
 
 
 class Cells:

@@ -3,21 +3,23 @@
 A frame leaves the outbox when the broker has acknowledged it (PUBACK without a refusal). After a lost connection
 everything not acknowledged is sent again, oldest first; the receiver knows a frame by (gateway, epoch, sequence) and
 stores it once.
+
+A broker says so when it took a frame and nobody subscribes to it (MQTT 5, reason 0x10). Such a frame is lost as soon as
+it is acknowledged, so unless ``require_subscriber`` is off it stays, and one frame is tried again from time to time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import structlog
 
-from edgetwin.clock import Clock
 from edgetwin.config.credentials import password_of, username_of
 from edgetwin.config.schema import MqttUplink as MqttConfig
 from edgetwin.config.urls import endpoint
 from edgetwin.errors import ConfigError, UplinkError
-from edgetwin.ratelimit import RateLimiter
 from edgetwin.sources.backoff import Backoff
 from edgetwin.uplink.outbox import Outbox
 from edgetwin.uplink.queued import Key, Queued
@@ -28,7 +30,7 @@ log = structlog.get_logger()
 WINDOW = 16
 """Frames on their way at once."""
 
-_NOBODY = 0x10
+NOBODY = 0x10
 """The broker took the message and nobody subscribes to it (MQTT 5)."""
 
 _PUBLISH_BYTES_MAX = 64
@@ -45,7 +47,6 @@ class MqttUplink:
         outbox: Outbox,
         *,
         password: str | None = None,
-        clock: Clock | None = None,
         base: Path = Path(),
         backoff: Backoff | None = None,
     ) -> None:
@@ -60,8 +61,8 @@ class MqttUplink:
         self._password = password
         self._base = base
         self._backoff = backoff or Backoff(first_s=0.5, max_s=60.0)
-        self._limiter = RateLimiter(clock=clock)
         self._flight: dict[int, Key] = {}
+        self._unheard = False
         self._draining = asyncio.Event()
         self._gave_up = asyncio.Event()
 
@@ -87,6 +88,7 @@ class MqttUplink:
             last_try = self._draining.is_set()
             try:
                 async with connected(Session(self._login(), self._outbox.changed)) as session:
+                    self._unheard = False
                     self._connected()
                     await self._pump(session)
             except (*LINK_ERRORS, ConfigError) as exc:
@@ -96,7 +98,7 @@ class MqttUplink:
                 self._outbox.counters.failed += len(self._flight)
                 self._flight.clear()
             if last_try:
-                self._gave_up.set()
+                self._give_up()
             await self._pause()
 
     async def drain(self, deadline_s: float) -> bool:
@@ -142,15 +144,10 @@ class MqttUplink:
         self.last_error = reason
 
     async def _pause(self) -> None:
-        wait_s = self._backoff.next_s()
-        if self._draining.is_set():
-            await asyncio.sleep(wait_s)
-            return
-        try:
-            async with asyncio.timeout(wait_s):
+        """Wait before the next attempt; draining cuts it short."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._backoff.next_s()):
                 await self._draining.wait()
-        except TimeoutError:
-            return
 
     # ---- the frames
 
@@ -161,6 +158,8 @@ class MqttUplink:
             self._settle(session)
             if (lost := session.lost) is not None:
                 raise lost
+            if self._unheard and not self._flight:
+                await self._pause()
             self._fill(session)
             await changed.wait()
 
@@ -174,16 +173,39 @@ class MqttUplink:
             if code >= REFUSED:
                 self._outbox.counters.failed += 1
                 raise UplinkError(f"the broker refuses a frame (MQTT reason {code:#04x})", hint="check its ACL")
-            if code == _NOBODY and (suppressed := self._limiter.allow(code)) is not None:
-                log.warning("uplink_nobody_listens", topic=self._topic, suppressed=suppressed)
-            self._outbox.acknowledge(key)
-            self._backoff.reset()
+            if code == NOBODY and self._config.require_subscriber:
+                self._keep()
+            else:
+                self._acknowledge(key)
+
+    def _keep(self) -> None:
+        """Nobody was there to take the frame: it stays in the outbox."""
+        self._outbox.counters.failed += 1
+        self.up, self.last_error = False, f"nobody subscribes to {self._topic}"
+        if not self._unheard:
+            hint = "start the receiver, or set require_subscriber: false where the broker itself reads frames"
+            log.warning("uplink_nobody_listens", topic=self._topic, hint=hint)
+        self._unheard = True
+        if self._draining.is_set():
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Draining has had its attempt."""
+        self._draining.clear()
+        self._gave_up.set()
+
+    def _acknowledge(self, key: Key) -> None:
+        self._outbox.acknowledge(key)
+        self._backoff.reset()
+        if self._unheard:
+            self._unheard = False
+            self._connected()
 
     def _fill(self, session: Session) -> None:
-        """Send in order for as long as the window has room."""
-        window = min(WINDOW, session.receive_maximum)
+        """Send in order for as long as the window has room; one at a time while nobody listens."""
+        window = 1 if self._unheard else min(WINDOW, session.receive_maximum)
         under_way = set(self._flight.values())
-        for queued in list(_first(self._outbox, window + len(under_way))):
+        for queued in _first(self._outbox, window + len(under_way)):
             if len(self._flight) >= window:
                 return
             if queued.key not in under_way:

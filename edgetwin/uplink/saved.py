@@ -39,12 +39,11 @@ def unpack(blob: bytes) -> Saved:
     """The reverse of :func:`pack`. JournalError when ``blob`` is anything else."""
     try:
         version, epoch, next_seq, clean, queued, gaps = array("an outbox", msgpack.unpackb(blob), 6)
-        if version != _VERSION or type(clean) is not bool:
-            raise FrameError(f"version {version!r} is unknown")
+        integer("the version", version, _VERSION, _VERSION)
         return Saved(
             integer("epoch", epoch, 0, U64_MAX),
             integer("next_seq", next_seq, 0, U64_MAX),
-            clean,
+            clean is True,
             tuple(_queued(item) for item in queued),
             tuple(FrameGap.from_wire(gap) for gap in gaps),
         )

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import aiomqtt
-from paho.mqtt.client import MQTTMessage
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, MQTTMessage
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -82,7 +82,7 @@ class Session(aiomqtt.Client):
             password=login.password,
             identifier=login.client_id,
             protocol=aiomqtt.ProtocolVersion.V5 if login.v5 else aiomqtt.ProtocolVersion.V311,
-            clean_start=inbox is None,
+            clean_start=inbox is None if login.v5 else MQTT_CLEAN_START_FIRST_ONLY,
             clean_session=None if login.v5 else True,
             properties=_connect_properties(inbox) if login.v5 else None,
             keepalive=max(round(login.keepalive_s), 1),
@@ -119,6 +119,16 @@ class Session(aiomqtt.Client):
             if value >= REFUSED:
                 raise UplinkError(f"the broker refuses a subscription to {topic} ({code})", hint="check its ACL")
 
+    def watch(self) -> None:
+        """Set ``wake`` when the connection goes."""
+
+        def gone(future: asyncio.Future[None]) -> None:
+            if not future.cancelled():
+                future.exception()  # seen; without this asyncio logs it as never retrieved
+            self.wake.set()
+
+        self._disconnected.add_done_callback(gone)
+
     # ---- callbacks of paho, which aiomqtt binds by these names
 
     def _on_connect(self, client: Any, userdata: Any, flags: Any, code: Any, properties: Any = None) -> None:
@@ -152,8 +162,7 @@ async def connected(session: Session) -> AsyncIterator[Session]:
     except BaseException:
         session.abandon()
         raise
-    lost = session._disconnected
-    lost.add_done_callback(lambda _: session.wake.set())
+    session.watch()
     try:
         yield session
     finally:
@@ -167,7 +176,7 @@ def _connect_properties(inbox: Inbox | None) -> Properties | None:
     """CONNECT properties (MQTT 5, §3.1.2.11)."""
     if inbox is None:
         return None
-    properties = Properties(PacketTypes.CONNECT)
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.SessionExpiryInterval = min(round(inbox.session_expiry_s), 0xFFFF_FFFF)
     properties.ReceiveMaximum = inbox.receive_maximum
     properties.MaximumPacketSize = inbox.packet_bytes_max

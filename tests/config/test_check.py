@@ -45,7 +45,6 @@ def test_nothing_to_say() -> None:
         ("mqtt://127", "http://127", "c.yaml:3:36: sources[0].url: the URL has the wrong scheme: write mqtt://host:1883 or"),
         ("modbus+tcp://", "mqtt://", "c.yaml:4:36: sources[1].url: the URL has the wrong scheme: write modbus+tcp://host:502"),
         ('0.0.1"}\n', '0.0.1", every: 0s}\n', "c.yaml:4:69: sources[1].every: must be longer than 0"),
-        ('1883"', '1883", session_expiry: 1h', "c.yaml:3:61: sources[0].session_expiry: there is no lasting session without client_id"),
         ('1883"', '1883", tls: {}', "c.yaml:3:61: sources[0].tls: an mqtt:// connection has no TLS"),
         ('1883"', '1883", password_file: none', "c.yaml:3:76: sources[0].password_file: cannot read none: No such file"),
         ("name: oven", "name: oven\n    model: autp", "c.yaml:7:12: twins[0].model: model 'autp' is unknown: did you mean auto?"),

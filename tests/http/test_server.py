@@ -89,6 +89,13 @@ async def test_clients_beyond_the_bound_get_503(view: View) -> None:
         held[0][1].close()
 
 
+def test_the_bound_holds_on_the_loop_of_the_daemon(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    uvloop = pytest.importorskip("uvloop")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(test_clients_beyond_the_bound_get_503(view))
+        runner.run(test_a_silent_client_makes_room(view, monkeypatch))
+
+
 async def test_a_silent_client_makes_room(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "IDLE_S", 0.0)
     async with serve(view, "127.0.0.1:0", clients_max=1) as (_, port):

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgetwin.errors import ConfigError
+from edgetwin.config.paths import parse_path
 from edgetwin.kernels.json import ABSENT, DEPTH_MAX, MALFORMED, make_scratch, read_document, trie_of
 from edgetwin.kernels.numbers import OK, PUNT
-from edgetwin.kernels.paths import PLAN_WIDTH, Binding, Path, Plans, parse_path
+from edgetwin.kernels.paths import PLAN_WIDTH, Binding, Plans
 from edgetwin.sources.payload import read_payload
 from tests.kernels.wire import array, examples
 
@@ -78,36 +78,6 @@ def binding(value: str, time: str | None = None, unit: str = "s", *, strings: bo
 
 def value_at(document: bytes, path: str, **options: Any) -> Any:
     return Reader(binding(path, **options)).read(document)
-
-
-# ---- paths
-
-
-@pytest.mark.parametrize(
-    ("text", "path"),
-    [
-        ("$", ()),
-        ("$.a", ("a",)),
-        ("$.a.b", ("a", "b")),
-        ("$.a[0].b", ("a", 0, "b")),
-        ("$['odd key'][\"it's\"]", ("odd key", "it's")),
-        ("$[2]", (2,)),
-        ("$.größe-1", ("größe-1",)),
-        ("$['a.b']", ("a.b",)),
-    ],
-)
-def test_paths(text: str, path: Path) -> None:
-    assert parse_path(text) == path
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "a", ".a", "$a", "$.", "$..a", "$[", "$[]", "$[-1]", "$[a]", "$['a]", "$.a b", "$[12345678]", "$[9999999]"],
-)
-def test_bad_paths_are_refused_with_a_hint(text: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        parse_path(text)
-    assert caught.value.hint
 
 
 # ---- documents

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edgetwin.errors import PayloadError
 from edgetwin.kernels import mqtt
-from edgetwin.kernels.mqtt import BROKEN, FULL, MORE, SLOW_WIDTH, Output, make_output, scan
+from edgetwin.kernels.mqtt import BROKEN, FULL, Output, make_output, scan
 from edgetwin.kernels.topics import Binding, TopicTable
 from edgetwin.sources.payload import read_payload, split_publish
 from tests.kernels.wire import array, examples, publish, variable
@@ -225,7 +225,9 @@ def test_a_retained_message_without_a_time_is_no_fresh_measurement() -> None:
 
 def test_strangers_are_counted_and_those_of_a_pattern_go_to_python() -> None:
     table = make_table()
-    stream = b"".join(publish(t, b"1") for t in (b"unwanted", b"unknown", b"site/7/temp", b"site//temp", b"site/7/temp/x"))
+    stream = b"".join(
+        publish(t, b"1") for t in (b"unwanted", b"unknown", b"site/7/temp", b"site//temp", b"site/7/temp/x")
+    )
     heard = by_kernel(stream, table=table)
     assert (heard.unmatched, heard.strangers, heard.overflow) == (4, [b"site/7/temp"], 0)
     table.set_patterns_full(True)
@@ -251,7 +253,12 @@ def test_control_packets_and_qos_2_are_handed_on_unchanged() -> None:
 def test_qos_1_is_acknowledged_whatever_became_of_the_message() -> None:
     stream = b"".join(
         publish(topic, payload, qos=1, mid=mid)
-        for mid, topic, payload in ((1, PLAIN, b"1"), (513, b"unknown", b""), (65535, PLAIN, b"x"), (7, b"site/1/temp", b"1"))
+        for mid, topic, payload in (
+            (1, PLAIN, b"1"),
+            (513, b"unknown", b""),
+            (65535, PLAIN, b"x"),
+            (7, b"site/1/temp", b"1"),
+        )
     )
     assert by_kernel(stream).acks == b"".join(b"\x40\x02" + struct.pack(">H", m) for m in (1, 513, 65535, 7))
 
@@ -333,7 +340,9 @@ def test_small_outputs_only_mean_more_calls(samples: int, packets: int) -> None:
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False).map(lambda x: repr(x).encode())
 PAYLOADS = st.one_of(
     NUMBERS,
-    st.sampled_from([b"", b"true", b" 1 ", b"1e400", b"nan", b"{}", b"[1]", b'{"v":1,"t":2,"w":[3],"s":"4"}', b"0" * 300]),
+    st.sampled_from(
+        [b"", b"true", b" 1 ", b"1e400", b"nan", b"{}", b"[1]", b'{"v":1,"t":2,"w":[3],"s":"4"}', b"0" * 300]
+    ),
     st.binary(max_size=12),
     st.builds(lambda v, t: b'{"t":%b,"v":%b,"w":[%b]}' % (t, v, v), NUMBERS, NUMBERS | st.just(b"null")),
     st.builds(lambda v: b'{"s":"%b","i":"2024-01-01T00:00:00Z","v":"\\u00b0"}' % v, NUMBERS),

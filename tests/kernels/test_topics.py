@@ -46,7 +46,9 @@ def test_many_topics_share_a_plan_and_stay_small() -> None:
     for k in range(n):
         table.add(b"plant/line3/machine%06d/temp" % k, [Binding(k, ("v",), ("t",))])
     view = table.view
-    assert all(table.lookup(b"plant/line3/machine%06d/temp" % k) == (Binding(k, ("v",), ("t",)),) for k in range(0, n, 97))
+    assert all(
+        table.lookup(b"plant/line3/machine%06d/temp" % k) == (Binding(k, ("v",), ("t",)),) for k in range(0, n, 97)
+    )
     arrays = (view.index, view.entries, view.names, view.slots, view.plans, *view.trie)
     assert sum(a.nbytes for a in arrays) < 130 * n
     assert 2 * table.remembered <= len(view.index)

@@ -9,10 +9,12 @@ from typing import Any
 
 import aiomqtt
 import structlog
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edgetwin.clock import Clock
+from edgetwin.config.credentials import username_of
 from edgetwin.config.schema import MqttSource as MqttConfig
 from edgetwin.config.urls import endpoint
 from edgetwin.engine import Engine
@@ -53,6 +55,7 @@ class MqttSource:
         self._clock = clock
         self._password = password
         self._base = base
+        self._client_id = config.client_id or f"edgetwin-{engine.config.gateway}-{config.name}"
         self.attach(engine)
 
     def attach(self, engine: Engine) -> None:
@@ -88,16 +91,15 @@ class MqttSource:
     def _client(self) -> aiomqtt.Client:
         place = endpoint(self.config.url)
         v5 = self.config.protocol == "5"
-        identifier = self.config.client_id
-        persistent = identifier is not None
+        persistent = self.config.qos > 0
         client = aiomqtt.Client(
             place.host,
             place.port,
-            username=self.config.username or place.username,
+            username=username_of(self.config),
             password=self._password or place.password,
-            identifier=identifier,
+            identifier=self._client_id,
             protocol=aiomqtt.ProtocolVersion.V5 if v5 else aiomqtt.ProtocolVersion.V311,
-            clean_start=not persistent if v5 else True,
+            clean_start=not persistent if v5 else MQTT_CLEAN_START_FIRST_ONLY,
             clean_session=None if v5 else not persistent,
             properties=self._properties() if v5 else None,
             keepalive=max(round(self.config.keepalive), 1),
@@ -112,7 +114,7 @@ class MqttSource:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.ReceiveMaximum = self.config.receive_maximum
         properties.MaximumPacketSize = self.receiver.packet_max
-        if self.config.client_id is not None:
+        if self.config.qos > 0:
             properties.SessionExpiryInterval = min(round(self.config.session_expiry), 0xFFFF_FFFF)
         return properties
 

@@ -1,0 +1,189 @@
+"""The outbox: order, bound, gap records, epochs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgetwin.codec.frames import Event, Frame, FrameGap, decode_frame
+from edgetwin.codec.limits import U64_MAX
+from edgetwin.errors import JournalError
+from edgetwin.records import Report
+from edgetwin.uplink.outbox import Outbox
+from edgetwin.uplink.queued import VALUES_PER_FRAME, split
+from tests.codec.build import T0, report, same
+
+PLENTY = 1 << 24
+
+
+def frames(outbox: Outbox) -> list[Frame]:
+    return [decode_frame(queued.data) for queued in outbox]
+
+
+def fill(outbox: Outbox, n: int) -> None:
+    for i in range(n):
+        outbox.put([report(T0 + i, seed=i)])
+
+
+def size_of_one() -> int:
+    outbox = Outbox("g", PLENTY)
+    fill(outbox, 1)
+    return outbox.bytes
+
+
+def test_frames_are_numbered_from_zero_and_kept_until_acknowledged() -> None:
+    outbox = Outbox("g", PLENTY, epoch=7)
+    assert outbox.drained.is_set()
+    fill(outbox, 3)
+    assert [(f.gateway, f.epoch, f.seq) for f in frames(outbox)] == [("g", 7, 0), ("g", 7, 1), ("g", 7, 2)]
+    assert outbox.changed.is_set() and not outbox.drained.is_set()
+    assert outbox.acknowledge((7, 1))
+    assert not outbox.acknowledge((7, 1))
+    assert [f.seq for f in frames(outbox)] == [0, 2]
+    outbox.acknowledge((7, 0)), outbox.acknowledge((7, 2))
+    assert (len(outbox), outbox.bytes, outbox.drained.is_set()) == (0, 0, True)
+
+
+def test_epochs_differ() -> None:
+    assert Outbox("g", PLENTY).epoch != Outbox("g", PLENTY).epoch
+
+
+def test_when_full_the_oldest_goes_and_the_next_frame_says_so() -> None:
+    outbox = Outbox("g", 3 * size_of_one() + 300, epoch=7)
+    fill(outbox, 6)
+    kept = frames(outbox)
+    assert outbox.bytes <= 3 * size_of_one() + 300
+    assert outbox.counters.dropped == 6 - len(kept)
+    told = [gap for frame in kept for gap in frame.gaps] + outbox._gaps
+    lost = {seq for gap in told for seq in range(gap.first, gap.last + 1)}
+    assert lost == set(range(6)) - {f.seq for f in kept}
+    assert {(g.epoch, g.reason) for g in told} == {(7, "outbox_full")}
+    assert sum(g.count for g in told) == 6 * len(lost)
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 3)), max_size=40), st.integers(1, 6))
+def test_every_number_is_delivered_or_accounted_for(steps: list[tuple[int, int]], room: int) -> None:
+    """Whatever is acknowledged when: delivered, waiting and gap records together are all numbers, each once."""
+    outbox = Outbox("g", room * size_of_one() + 500, epoch=7)
+    delivered: list[Frame] = []
+    for burst, acknowledged in steps:
+        fill(outbox, burst)
+        for queued in list(outbox)[:acknowledged]:
+            delivered.append(decode_frame(queued.data))
+            outbox.acknowledge(queued.key)
+    known = delivered + frames(outbox)
+    gaps = [gap for frame in known for gap in frame.gaps] + outbox._gaps
+    numbers = [f.seq for f in known] + [n for gap in gaps for n in range(gap.first, gap.last + 1)]
+    total = sum(burst for burst, _ in steps)
+    assert sorted(numbers) == list(range(total))
+    assert sum(f.values for f in known) + sum(g.count for g in gaps) == 6 * total
+
+
+def test_a_frame_larger_than_the_outbox_becomes_a_gap() -> None:
+    outbox = Outbox("g", 100, epoch=7)
+    fill(outbox, 2)
+    assert (len(outbox), outbox.bytes) == (0, 0)
+    assert outbox._gaps == [FrameGap(7, 0, 1, "outbox_full", 12)]
+
+
+def test_large_reports_are_split_and_none_of_their_values_lost() -> None:
+    n = 2 * VALUES_PER_FRAME + 10
+    rng = np.random.default_rng(3)
+    columns = tuple((f"m{i}", "s", "u") for i in range(n))
+    big = Report(T0, columns, rng.normal(size=n), rng.normal(size=n), np.zeros(n, np.uint8))
+    outbox = Outbox("g", PLENTY)
+    assert outbox.put([report(), big], [Event("e", T0)]) == 3
+    sent = frames(outbox)
+    assert [len(f.events) for f in sent] == [1, 0, 0]
+    parts = [r for f in sent for r in f.reports if len(r) != 6]
+    joined = Report(
+        T0,
+        tuple(c for p in parts for c in p.columns),
+        np.concatenate([p.mean for p in parts]),
+        np.concatenate([p.std for p in parts]),
+        np.concatenate([p.quality for p in parts]),
+    )
+    assert same(joined, big)
+
+
+def test_long_names_split_further() -> None:
+    names = [("n" * 60_000 + str(i), "s", "u") for i in range(100)]
+    long = Report(T0, tuple(names), np.ones(100), np.ones(100), np.zeros(100, np.uint8))
+    outbox = Outbox("g", PLENTY)
+    assert outbox.put([long]) > 1
+    assert [c for f in frames(outbox) for r in f.reports for c in r.columns] == names
+
+
+@given(st.lists(st.integers(0, 9), max_size=8), st.integers(1, 12))
+def test_split_keeps_order_and_bound(sizes: list[int], bound: int) -> None:
+    sent = [Report(i, (("a", "b", "c"),) * n, np.arange(n) * 1.0, np.ones(n), np.zeros(n, np.uint8)) for i, n in enumerate(sizes)]  # fmt: skip
+    groups = split(sent, bound)
+    assert all(0 < sum(map(len, g)) <= bound for g in groups)
+    assert [(r.t_ns, v) for g in groups for r in g for v in r.mean.tolist()] == [
+        (i, float(v)) for i, n in enumerate(sizes) for v in range(n)
+    ]
+
+
+def test_events_alone_make_a_frame_and_nothing_makes_none() -> None:
+    outbox = Outbox("g", PLENTY)
+    assert outbox.put([]) == 0
+    assert outbox.put([], [Event("started", T0)]) == 1
+    assert frames(outbox)[0].events == (Event("started", T0),)
+
+
+# ---- over a stop
+
+
+def test_a_clean_stop_keeps_epoch_and_sequence() -> None:
+    old = Outbox("g", PLENTY, epoch=7)
+    fill(old, 3)
+    old.acknowledge((7, 0))
+    new = Outbox("g", PLENTY)
+    assert new.restore(old.snapshot(clean=True)) == 2
+    assert [q.data for q in new] == [q.data for q in old]
+    assert new.bytes == old.bytes and new.changed.is_set() and not new.drained.is_set()
+    fill(new, 1)
+    last = frames(new)[-1]
+    assert (last.epoch, last.seq, last.gaps) == (7, 3, ())
+
+
+def test_any_other_stop_begins_an_epoch_and_closes_the_old_one() -> None:
+    old = Outbox("g", PLENTY, epoch=7)
+    fill(old, 3)
+    new = Outbox("g", PLENTY, epoch=8)
+    new.restore(old.snapshot(clean=False))
+    fill(new, 1)
+    assert [(f.epoch, f.seq) for f in frames(new)] == [(7, 0), (7, 1), (7, 2), (8, 0)]
+    assert frames(new)[-1].gaps == (FrameGap(7, 3, U64_MAX, "unclean_stop"),)
+
+
+def test_gap_records_survive_a_stop() -> None:
+    old = Outbox("g", 100, epoch=7)
+    fill(old, 2)
+    new = Outbox("g", PLENTY)
+    new.restore(old.snapshot(clean=True))
+    fill(new, 1)
+    assert frames(new)[0].gaps == (FrameGap(7, 0, 1, "outbox_full", 12),)
+
+
+def test_a_smaller_outbox_restores_what_fits_and_tells_the_rest() -> None:
+    old = Outbox("g", PLENTY, epoch=7)
+    fill(old, 5)
+    new = Outbox("g", 2 * size_of_one() + 50)
+    assert new.restore(old.snapshot(clean=True)) == 2
+    assert new._gaps == [FrameGap(7, 0, 2, "outbox_full", 18)]
+
+
+@given(st.data())
+def test_a_damaged_snapshot_is_refused_and_changes_nothing(data: st.DataObject) -> None:
+    old = Outbox("g", PLENTY, epoch=7)
+    fill(old, 2)
+    blob = old.snapshot(clean=True)
+    cut = blob[: data.draw(st.integers(0, len(blob) - 1))]
+    new = Outbox("g", PLENTY, epoch=8)
+    for bad in (cut, data.draw(st.binary(max_size=30))):
+        with pytest.raises(JournalError):
+            new.restore(bad)
+    assert (new.epoch, len(new), new._gaps) == (8, 0, [])

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from edgetwin.model.layout import upper
 from edgetwin.model.spec import LinearModel
+from edgetwin.model.unrolled import Unrolled, Writer, add, times, upper_name
 
 _HEADER = '''"""Filter kernels of the model {name}. Generated; edits are overwritten."""
 
@@ -28,179 +29,24 @@ VALUE_MAX = 1e100
 '''
 
 
-class _Writer:
-    """Lines of source with indentation."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.depth = 0
-
-    def __call__(self, *lines: str) -> None:
-        self.lines += ["    " * self.depth + line if line else "" for line in lines]
-
-    def block(self, head: str) -> _Writer:
-        self(head)
-        return self
-
-    def __enter__(self) -> None:
-        self.depth += 1
-
-    def __exit__(self, *_: object) -> None:
-        self.depth -= 1
-
-
-def _times(*factors: str | None) -> str | None:
-    """Product as text: None is 0, "1.0" disappears."""
-    if any(f is None for f in factors):
-        return None
-    kept = [f if f.isidentifier() or _atomic(f) else f"({f})" for f in factors if f not in (None, "1.0")]
-    return " * ".join(kept) or "1.0"
-
-
-def _atomic(text: str) -> bool:
-    return not any(c in text for c in "+-/ ")
-
-
-def _sum(terms: list[str | None]) -> str | None:
-    kept = [t for t in terms if t is not None]
-    return " + ".join(kept) or None
-
-
-def _upper_name(i: int, j: int) -> str:
-    return f"u{i}{j}"
-
-
-class _Unrolled:
-    """The algebra of one model, term by term."""
-
-    def __init__(self, model: LinearModel) -> None:
-        self.model = model
-        self.n = model.size
-        self.columns = self.n + len(model.noise)
-
-    def transition(self, i: int, j: int) -> str | None:
-        return self.model.transition.get((i, j), "1.0" if i == j else None)
-
-    def factor(self, i: int, j: int) -> str | None:
-        """Entry of U."""
-        if i == j:
-            return "1.0"
-        return _upper_name(i, j) if i < j else None
-
-    def prelude(self, w: _Writer) -> None:
-        w(*self.model.prelude)
-        for (i, j), text in self.model.transition.items():
-            w(f"f{i}{j} = {text}")
-
-    def f(self, i: int, j: int) -> str | None:
-        return f"f{i}{j}" if (i, j) in self.model.transition else self.transition(i, j)
-
-    def weights(self, w: _Writer) -> dict[tuple[int, int], str]:
-        """W = [F U | B] and its weights v = [d | noise]; returns the names of the non-zero entries."""
-        names: dict[tuple[int, int], str] = {}
-        for i in range(self.n):
-            for k in range(self.n):
-                text = _sum([_times(self.f(i, m), self.factor(m, k)) for m in range(self.n)])
-                if text is not None:
-                    names[i, k] = text if text == "1.0" else f"w{i}{k}"
-                    if text != "1.0":
-                        w(f"w{i}{k} = {text}")
-        for c, column in enumerate(self.model.noise):
-            w(f"v{self.n + c} = {column.variance}")
-            for i, text in column.entries.items():
-                names[i, self.n + c] = "1.0" if text == "1.0" else f"w{i}{self.n + c}"
-                if text != "1.0":
-                    w(f"w{i}{self.n + c} = {text}")
-        return names
-
-    def variance_name(self, k: int) -> str:
-        return f"d{k}" if k < self.n else f"v{k}"
-
-    def state(self, w: _Writer) -> None:
-        """x = F x."""
-        for i in range(self.n):
-            w(f"n{i} = {_sum([_times(self.f(i, j), f'x{j}') for j in range(self.n)])}")
-        w(", ".join(f"x{i}" for i in range(self.n)) + " = " + ", ".join(f"n{i}" for i in range(self.n)))
-
-    def gram_schmidt(self, w: _Writer, names: dict[tuple[int, int], str]) -> None:
-        """U, D of W diag(v) Wᵀ (Thornton), highest state first."""
-        n = self.n
-        for j in range(n - 1, -1, -1):
-            square = [_times(names.get((j, k)), names.get((j, k)), self.variance_name(k)) for k in range(self.columns)]
-            w(f"e{j} = {_sum(square)}")
-            if j == 0:
-                break
-            w(f"inverse = 1.0 / e{j} if e{j} > 0.0 else 0.0")
-            for i in range(j):
-                cross = [
-                    _times(names.get((i, k)), names.get((j, k)), self.variance_name(k)) for k in range(self.columns)
-                ]
-                w(f"a{i}{j} = ({_sum(cross) or '0.0'}) * inverse")
-            for i in range(j):
-                for k in range(self.columns):
-                    own, other = names.get((i, k)), names.get((j, k))
-                    if other is None:
-                        continue
-                    w(f"w{i}{k} = {own + ' - ' if own else '-'}{_times(f'a{i}{j}', other)}")
-                    names[i, k] = f"w{i}{k}"
-        for j in range(n):
-            w(f"d{j} = e{j}")
-        for i, j in upper(n):
-            w(f"{_upper_name(i, j)} = a{i}{j}")
-
-    def projections(self, w: _Writer, h: list[str | None]) -> list[str | None]:
-        """g = Uᵀ h and v = D g; returns the names of g."""
-        names: list[str | None] = []
-        for j in range(self.n):
-            text = _sum([_times(self.factor(i, j), h[i]) for i in range(j + 1)])
-            if text in (None, "1.0"):
-                names.append(text)
-            else:
-                w(f"g{j} = {text}")
-                names.append(f"g{j}")
-        return names
-
-    def innovation_variance(self, w: _Writer, g: list[str | None]) -> None:
-        w("s = r + " + str(_sum([_times(g[j], g[j], f"d{j}") for j in range(self.n)])))
-
-    def bierman(self, w: _Writer, g: list[str | None]) -> None:
-        """Measurement update with innovation y; afterwards s is the innovation variance again."""
-        n = self.n
-        w("alpha = r")
-        for j in range(n):
-            if g[j] is None:
-                w(f"b{j} = 0.0")
-                continue
-            w(f"b{j} = {_times(f'd{j}', g[j])}", "beta = alpha", f"alpha = beta + {_times(f'b{j}', g[j])}")
-            w(f"d{j} = d{j} * (beta / alpha)")
-            if j:
-                w(f"slope = -{_times(g[j])} / beta", f"full = b{j}")
-            for i in range(j):
-                u = _upper_name(i, j)
-                w(f"old = {u}", f"{u} = old + b{i} * slope", f"b{i} = b{i} + old * full")
-        w("gain = y / alpha")
-        for i in range(n):
-            w(f"x{i} = x{i} + b{i} * gain")
-
-
-def _load(w: _Writer, model: LinearModel) -> None:
+def _load(w: Writer, model: LinearModel) -> None:
     n = model.size
     fields = [
         *(f"x{i}" for i in range(n)),
         *(f"d{i}" for i in range(n)),
-        *(_upper_name(i, j) for i, j in upper(n)),
+        *(upper_name(i, j) for i, j in upper(n)),
     ]
     w(*(f'{f} = row["{f}"]' for f in [*fields, "r", "q"]))
     text = " ".join([*model.prelude, *model.transition.values(), *(c.variance for c in model.noise)])
     w(*(f'{f} = row["{f}"]' for f in ("tau", "dt_mean") if f in text))
 
 
-def _store(w: _Writer, n: int) -> None:
+def _store(w: Writer, n: int) -> None:
     w(*(f'row["x{i}"] = x{i}' for i in range(n)), *(f'row["d{i}"] = d{i}' for i in range(n)))
-    w(*(f'row["{_upper_name(i, j)}"] = {_upper_name(i, j)}' for i, j in upper(n)))
+    w(*(f'row["{upper_name(i, j)}"] = {upper_name(i, j)}' for i, j in upper(n)))
 
 
-def _restart(w: _Writer, model: LinearModel) -> None:
+def _restart(w: Writer, model: LinearModel) -> None:
     """Start (again) from one measurement: x = (z, 0, ...), P = diag(r, spread² r, ...)."""
     n = model.size
     with w.block("def restart(row, z, t):"):
@@ -223,7 +69,7 @@ def _restart(w: _Writer, model: LinearModel) -> None:
             start = "0.0" if order else "z"
             w(f'row["x{i}"] = {start}', f'row["d{i}"] = {value}')
         for i, j in upper(n):
-            w(f'row["{_upper_name(i, j)}"] = 0.0')
+            w(f'row["{upper_name(i, j)}"] = 0.0')
         w(
             'row["t"] = t',
             'row["updates"] = 1',
@@ -235,9 +81,9 @@ def _restart(w: _Writer, model: LinearModel) -> None:
     w("", "")
 
 
-def _fuse(w: _Writer, model: LinearModel) -> None:
+def _fuse(w: Writer, model: LinearModel) -> None:
     """In-order fusion of one sample into one row."""
-    a = _Unrolled(model)
+    a = Unrolled(model)
     h: list[str | None] = ["1.0", *[None] * (model.size - 1)]
     with w.block("def fuse(row, z, t, dt):"):
         w('updates = row["updates"]', 'learn = row["learn"]')
@@ -279,21 +125,21 @@ def _fuse(w: _Writer, model: LinearModel) -> None:
     w("", "")
 
 
-def _fuse_late(w: _Writer, model: LinearModel) -> None:
+def _fuse_late(w: Writer, model: LinearModel) -> None:
     """Fusion of a sample from ``age`` seconds before the state."""
-    a = _Unrolled(model)
+    a = Unrolled(model)
     n = model.size
     h: list[str | None] = [f"h{j}" for j in range(n)]
     with w.block("def fuse_late(row, z, age):"):
         w("dt = age")
         _load(w, model)
         w(*model.prelude)
-        w("r = r + " + str(_sum([_times(c.entries.get(0), c.entries.get(0), c.variance) for c in model.noise])))
+        w("r = r + " + str(add([times(c.entries.get(0), c.entries.get(0), c.variance) for c in model.noise])))
         w("dt = -age", *model.prelude)
         w(*(f"h{j} = {a.transition(0, j) or '0.0'}" for j in range(n)))
         g = a.projections(w, h)
         a.innovation_variance(w, g)
-        w("y = z - (" + str(_sum([_times(h[j], f"x{j}") for j in range(n)])) + ")")
+        w("y = z - (" + str(add([times(h[j], f"x{j}") for j in range(n)])) + ")")
         with w.block('if not (y * y / s <= row["gate"]):'):
             w("return GATED")
         a.bierman(w, g)
@@ -376,8 +222,8 @@ def update(rows, slot_bank, slot_row, bank, slot, t_ns, value, t_max, counts):
 '''
 
 
-def _predict(w: _Writer, model: LinearModel) -> None:
-    a = _Unrolled(model)
+def _predict(w: Writer, model: LinearModel) -> None:
+    a = Unrolled(model)
     w("", "", "@kernel")
     with w.block("def predict(rows, index, t_ns, mean, variance):"):
         w(
@@ -400,13 +246,13 @@ def _predict(w: _Writer, model: LinearModel) -> None:
             a.state(w)
             names = a.weights(w)
             for i in range(a.n):
-                terms = [_times(names.get((i, k)), names.get((i, k)), a.variance_name(k)) for k in range(a.columns)]
-                w(f"mean[k, {i}] = x{i}", f"variance[k, {i}] = {_sum(terms)}")
+                terms = [times(names.get((i, k)), names.get((i, k)), a.variance_name(k)) for k in range(a.columns)]
+                w(f"mean[k, {i}] = x{i}", f"variance[k, {i}] = {add(terms)}")
 
 
 def generate(model: LinearModel) -> str:
     """Source text of a module with ``update`` and ``predict`` for ``model``."""
-    w = _Writer()
+    w = Writer()
     w(*_HEADER.format(name=model.name).splitlines(), "", "")
     for part in (_restart, _fuse, _fuse_late):
         w("@kernel")

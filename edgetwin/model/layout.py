@@ -6,7 +6,7 @@ field      dtype  meaning (units: those of the signal unless said)
 t          i8     time of the state, ns since the epoch
 x0..       f8     state mean
 d0..       f8     diagonal of the covariance factor D; P = U D Uᵀ
-u01..      f8     strictly upper entries of the unit factor U
+u0_1..     f8     strictly upper entries of the unit factor U
 r          f8     measurement noise variance
 q          f8     process noise intensity (variance per second at the highest derivative)
 tau        f8     time constant, s (first_order)
@@ -60,7 +60,7 @@ def upper(n: int) -> list[tuple[int, int]]:
 
 def row_dtype(n: int) -> np.dtype[np.void]:
     """The row of a filter with ``n`` states."""
-    floats = [*(f"x{i}" for i in range(n)), *(f"d{i}" for i in range(n)), *(f"u{i}{j}" for i, j in upper(n))]
+    floats = [*(f"x{i}" for i in range(n)), *(f"d{i}" for i in range(n)), *(f"u{i}_{j}" for i, j in upper(n))]
     floats += ["r", "q", "tau", "spread", "dt_mean", "z", "nis", "y", "s", "nis_mean", "y_prev", "quantum"]
     floats += ["lo", "hi", "scale", "offset", "gate"]
     longs = ["t", "t_seen", "late_ns", "stale_ns", "fused", "gated", "reported"]

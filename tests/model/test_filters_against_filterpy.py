@@ -26,7 +26,7 @@ def rows_of(name: str, count: int = 1) -> np.ndarray:
 def covariance(row: np.void, n: int) -> np.ndarray:
     u = np.eye(n)
     for i, j in upper(n):
-        u[i, j] = row[f"u{i}{j}"]
+        u[i, j] = row[f"u{i}_{j}"]
     return u @ np.diag([row[f"d{i}"] for i in range(n)]) @ u.T
 
 

@@ -1,0 +1,36 @@
+"""The row in which one twin with equations keeps everything; see :mod:`edgetwin.model.layout` for the shared fields.
+
+States ``x{i}``, factors ``d{i}`` and ``u{i}{j}``, inputs ``i{k}``, parameters ``p{k}``, noise intensities ``q{i}`` (variance
+per second). For each channel c, measurements first, then inputs: ``r{c}`` measurement variance, ``lo{c} hi{c} scale{c}
+offset{c}`` as configured, ``z{c} t_seen{c}`` last sample, ``nis{c} y{c} s{c}`` last innovation, ``fused{c} gated{c} rejects{c}``
+counters, ``learn{c}`` whether r is learned. ``nis_mean`` is over all channels and ``rejects`` the most in a row of any.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgetwin.model.equations import EquationModel
+from edgetwin.model.layout import upper
+
+CHANNEL_FLOATS = ("r", "lo", "hi", "scale", "offset", "z", "nis", "y", "s")
+CHANNEL_LONGS = ("t_seen", "fused_of", "gated_of")
+CHANNEL_INTS = ("rejects_of", "learn_of", "seen_of")
+
+
+def equation_row_dtype(model: EquationModel) -> np.dtype[np.void]:
+    """The row of a twin of ``model``."""
+    n, channels = model.size, range(len(model.channels))
+    floats = [*(f"x{i}" for i in range(n)), *(f"d{i}" for i in range(n)), *(f"u{i}_{j}" for i, j in upper(n))]
+    floats += [f"i{k}" for k in range(len(model.inputs))] + [f"p{k}" for k in range(len(model.parameters))]
+    floats += [f"q{i}" for i in range(n)] + [f"x0_{i}" for i in range(n)] + [f"d0_{i}" for i in range(n)]
+    floats += ["dt_mean", "nis_mean", "gate"] + [f"{name}{c}" for name in CHANNEL_FLOATS for c in channels]
+    longs = ["late_ns", "stale_ns", "fused", "gated", "reported"] + [
+        f"{name}{c}" for name in CHANNEL_LONGS for c in channels
+    ]
+    ints = ["updates", "rejects", "reject_max", "resets", "twin"] + [
+        f"{name}{c}" for name in CHANNEL_INTS for c in channels
+    ]
+    return np.dtype(
+        [("t", "i8")] + [(f, "f8") for f in floats] + [(f, "i8") for f in longs] + [(f, "i4") for f in ints], align=True
+    )

@@ -1,0 +1,120 @@
+"""A user's model, checked: names, expressions and numbers, without SymPy.
+
+States x, inputs u, parameters p. Continuous: dx/dt = f(x, u, p); discrete: x' = g(x, u, p, dt) for a step of ``dt`` seconds.
+Measurement c is h_c(x, u, p).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from edgetwin.config.schema import UserModel, UserState
+from edgetwin.errors import ConfigError
+from edgetwin.model.expressions import CONSTANTS, FUNCTIONS, Expression, parse
+
+STATES_MAX, MEASUREMENTS_MAX = 12, 32
+STEP = "dt"
+
+
+@dataclass(frozen=True, slots=True)
+class EquationModel:
+    """``dynamics`` are derivatives when ``continuous``, else next values; one for each of ``states``, in order."""
+
+    name: str
+    states: dict[str, UserState]
+    inputs: dict[str, float]
+    parameters: dict[str, float]
+    dynamics: tuple[Expression, ...]
+    continuous: bool
+    process_noise: tuple[float, ...]
+    measurements: dict[str, Expression]
+
+    @property
+    def size(self) -> int:
+        """Number of states."""
+        return len(self.states)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names a signal may have: measurements, then inputs."""
+        return (*self.measurements, *self.inputs)
+
+    def digest(self) -> str:
+        """Changes with anything the generated code depends on."""
+        text = [self.name, *self.states, *self.inputs, *self.parameters, str(self.continuous)]
+        text += [e.text for e in self.dynamics] + [f"{k}={e.text}" for k, e in self.measurements.items()]
+        text += [f"{s.min} {s.max}" for s in self.states.values()] + [str(q > 0) for q in self.process_noise]
+        return hashlib.sha256("\0".join(text).encode()).hexdigest()[:16]
+
+
+def equation_model(model: UserModel) -> EquationModel:
+    """Check a model of the configuration. Raises ConfigError with a ``path`` below the model's entry."""
+    _check_names(model)
+    continuous = bool(model.derivatives)
+    section = "derivatives" if continuous else "updates"
+    if continuous and model.updates:
+        raise ConfigError("derivatives and updates exclude each other", path="updates", hint="keep one of them")
+    equations = model.derivatives or model.updates
+    names = [*model.states, *model.inputs, *model.parameters]
+    _check_keys(section, equations, model.states, "state")
+    for state in model.states:
+        if state not in equations:
+            raise ConfigError(f"state {state} has no equation", path=section, hint=f"add {state}: …")
+    _check_keys("process_noise", model.process_noise, model.states, "state")
+    for state, std in model.process_noise.items():
+        if not 0 <= std < float("inf"):
+            raise ConfigError("must be 0 or more", path=f"process_noise.{state}", hint="a standard deviation")
+    if not model.measurements:
+        raise ConfigError("a model needs a measurement", path="measurements", hint="add a name and what it measures")
+    allowed = names if continuous else [*names, STEP]
+    return EquationModel(
+        name=model.name,
+        states=dict(model.states),
+        inputs={name: i.initial for name, i in model.inputs.items()},
+        parameters=dict(model.parameters),
+        dynamics=tuple(_at(f"{section}.{s}", lambda s=s: parse(equations[s], allowed)) for s in model.states),
+        continuous=continuous,
+        process_noise=tuple(model.process_noise.get(s, 0.0) for s in model.states),
+        measurements={
+            m: _at(f"measurements.{m}", lambda text=text: parse(text, names)) for m, text in model.measurements.items()
+        },
+    )
+
+
+def _check_names(model: UserModel) -> None:
+    seen: dict[str, str] = {}
+    for section, names in (("states", model.states), ("inputs", model.inputs), ("parameters", model.parameters)):
+        for name in names:
+            path = f"{section}.{name}"
+            if not name.isidentifier() or name in FUNCTIONS or name in (*CONSTANTS, STEP):
+                raise ConfigError(f"{name!r} cannot name a quantity", path=path, hint="letters, digits and _")
+            if name in seen:
+                raise ConfigError(f"{name!r} is also in {seen[name]}", path=path, hint="rename one of them")
+            seen[name] = section
+    for name in model.measurements:
+        if name in model.inputs:
+            raise ConfigError(f"{name!r} is also an input", path=f"measurements.{name}", hint="rename one of them")
+    if len(model.states) > STATES_MAX or len(model.measurements) > MEASUREMENTS_MAX:
+        raise ConfigError(
+            f"{len(model.states)} states and {len(model.measurements)} measurements",
+            path="states",
+            hint=f"at most {STATES_MAX} and {MEASUREMENTS_MAX}: split the asset into several twins",
+        )
+    for name, state in model.states.items():
+        if state.min is not None and state.max is not None and not state.min < state.max:
+            raise ConfigError("min must be below max", path=f"states.{name}", hint="swap or correct them")
+
+
+def _check_keys(section: str, given: Collection[str], known: Collection[str], what: str) -> None:
+    for name in given:
+        if name not in known:
+            raise ConfigError(f"{name!r} is not a {what}", path=f"{section}.{name}", hint=f"known: {', '.join(known)}")
+
+
+def _at(path: str, make: Callable[[], Expression]) -> Expression:
+    try:
+        return make()
+    except ConfigError as exc:
+        raise ConfigError(exc.message, hint=exc.hint, path=path) from exc

@@ -1,0 +1,104 @@
+"""Checked expressions to SymPy: derivatives, common subexpressions, and Python source. Used when compiling only.
+
+``min``, ``max``, ``abs``, ``sign`` and ``clip`` become piecewise expressions, so that their derivatives are exact wherever
+they exist and code for them needs no special functions.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sympy
+from sympy.printing.pycode import PythonCodePrinter
+
+from edgetwin.model.expressions import Expression
+
+_DIRECT = {
+    name: getattr(sympy, name)
+    for name in ("exp", "log", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh")
+}
+_COMPARE = {ast.Lt: sympy.Lt, ast.LtE: sympy.Le, ast.Gt: sympy.Gt, ast.GtE: sympy.Ge}
+
+
+def to_sympy(expression: Expression, symbols: Mapping[str, Any]) -> Any:
+    """The SymPy form of an expression; ``symbols`` has one real symbol for each name."""
+    return _convert(expression.tree, {"pi": sympy.pi, **symbols})
+
+
+def statements(assignments: Sequence[tuple[str, Any]], prefix: str) -> list[str]:
+    """Lines that compute the named expressions, common parts first in locals called ``{prefix}0`` and on."""
+    common, reduced = sympy.cse(
+        [expression for _, expression in assignments], symbols=sympy.numbered_symbols(prefix), order="none"
+    )
+    printer = PythonCodePrinter({"fully_qualified_modules": True, "standard": "python3"})
+    lines = [f"{name} = {printer.doprint(expression)}" for name, expression in common]
+    return lines + [
+        f"{name} = {printer.doprint(expression)}" for (name, _), expression in zip(assignments, reduced, strict=True)
+    ]
+
+
+def _convert(node: ast.expr, symbols: Mapping[str, Any]) -> Any:
+    match node:
+        case ast.Constant(value=value):
+            return sympy.Integer(value) if isinstance(value, int) else sympy.Float(value)
+        case ast.Name(id=name):
+            return symbols[name]
+        case ast.UnaryOp(op=ast.Not()):
+            return sympy.Not(_convert(node.operand, symbols))
+        case ast.UnaryOp(op=op):
+            operand = _convert(node.operand, symbols)
+            return -operand if isinstance(op, ast.USub) else operand
+        case ast.BinOp():
+            return _binary(node.op, _convert(node.left, symbols), _convert(node.right, symbols))
+        case ast.Call(func=ast.Name(id=name)):
+            return _call(name, [_convert(a, symbols) for a in node.args])
+        case ast.Compare():
+            return _compare(node, symbols)
+        case ast.BoolOp(op=op):
+            parts = [_convert(part, symbols) for part in node.values]
+            return sympy.And(*parts) if isinstance(op, ast.And) else sympy.Or(*parts)
+    raise AssertionError(f"not checked: {ast.dump(node)}")
+
+
+def _binary(op: ast.operator, left: Any, right: Any) -> Any:
+    match op:
+        case ast.Add():
+            return left + right
+        case ast.Sub():
+            return left - right
+        case ast.Mult():
+            return left * right
+        case ast.Div():
+            return left / right
+        case _:
+            return left**right
+
+
+def _compare(node: ast.Compare, symbols: Mapping[str, Any]) -> Any:
+    parts = [_convert(part, symbols) for part in (node.left, *node.comparators)]
+    pairs = zip(parts, parts[1:], node.ops, strict=False)
+    return sympy.And(*[_COMPARE[type(op)](a, b) for a, b, op in pairs])
+
+
+def _call(name: str, args: list[Any]) -> Any:
+    if name in _DIRECT:
+        return _DIRECT[name](*args)
+    match name:
+        case "pow":
+            return args[0] ** args[1]
+        case "abs":
+            return sympy.Piecewise((args[0], args[0] >= 0), (-args[0], True))
+        case "sign":
+            return sympy.Piecewise((1, args[0] > 0), (-1, args[0] < 0), (0, True))
+        case "min":
+            return sympy.Piecewise((args[0], args[0] <= args[1]), (args[1], True))
+        case "max":
+            return sympy.Piecewise((args[0], args[0] >= args[1]), (args[1], True))
+        case "clip":
+            x, low, high = args
+            return sympy.Piecewise((low, x < low), (high, x > high), (x, True))
+        case "where":
+            return sympy.Piecewise((args[1], args[0]), (args[2], True))
+    raise AssertionError(name)

@@ -11,9 +11,11 @@ from pathlib import Path as FilePath
 
 from edgetwin.config.check_connections import check_connections, positive
 from edgetwin.config.check_twins import check_twin
+from edgetwin.config.equations import equation_model
 from edgetwin.config.findings import Finding, Findings
 from edgetwin.config.models import BUILTIN
 from edgetwin.config.schema import Config
+from edgetwin.errors import ConfigError
 
 __all__ = ["Finding", "check", "runnable"]
 
@@ -25,6 +27,7 @@ def check(config: Config, base_dir: FilePath) -> list[Finding]:
     """
     findings = Findings(config)
     _check_names(findings)
+    _check_models(findings)
     positive(findings, ("snapshot_every",), config.snapshot_every)
     check_connections(findings, base_dir)
     for i, twin in enumerate(config.twins):
@@ -47,6 +50,15 @@ def _check_names(findings: Findings) -> None:
     for i, model in enumerate(config.models):
         if model.name in BUILTIN:
             findings.error(("models", i, "name"), f"{model.name} is a built-in model", "choose another name")
+
+
+def _check_models(findings: Findings) -> None:
+    """Names and expressions of user models; whether they can be observed is the compiler's to say."""
+    for i, model in enumerate(findings.config.models):
+        try:
+            equation_model(model)
+        except ConfigError as exc:
+            findings.error(("models", i, *exc.path.split(".")), exc.message, exc.hint)
 
 
 def _distinct(findings: Findings, section: str, what: str, names: Iterable[str]) -> None:

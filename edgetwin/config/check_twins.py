@@ -117,8 +117,6 @@ def _check_parameters(findings: Findings, path: Path, twin: Twin, rules: ModelRu
 
 
 def _check_user_twin(findings: Findings, path: Path, twin: Twin, model: UserModel) -> None:
-    message = f"model {model.name} is given by equations, which cannot be run yet"
-    findings.not_yet((*path, "model"), message, f"use one of {', '.join(BUILTIN)}")
     for name in twin.parameters:
         if name not in model.parameters:
             place = (*path, "parameters", name)
@@ -128,6 +126,9 @@ def _check_user_twin(findings: Findings, path: Path, twin: Twin, model: UserMode
         if name not in known:
             place = (*path, "signals", name)
             findings.unknown(place, f"measurement or input of {model.name}", name, known, key=True)
+    if not set(twin.signals) & set(model.measurements):
+        message = f"no signal is a measurement of {model.name}"
+        findings.error((*path, "signals"), message, f"bind one of {', '.join(model.measurements)}", key=True)
 
 
 def _check_states(findings: Findings, path: Path, twin: Twin) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from msgspec import inspect
+from msgspec import Struct, inspect
 
 from edgetwin.config.document import ERRORS_MAX
 from edgetwin.config.durations import parse_duration
@@ -27,11 +27,16 @@ Data = Any
 
 
 @cache
-def config_type() -> inspect.StructType:
-    """The type of the whole file."""
-    made = inspect.type_info(Config)
+def record_type(record: type[Struct]) -> inspect.StructType:
+    """What is known of a record's fields."""
+    made = inspect.type_info(record)
     assert isinstance(made, inspect.StructType)
     return made
+
+
+def config_type() -> inspect.StructType:
+    """The type of the daemon's file."""
+    return record_type(Config)
 
 
 class Converter:

@@ -8,14 +8,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
-from edgetwin.config.convert import Converter, config_type
+from edgetwin.config.convert import Converter, record_type
 from edgetwin.config.document import BYTES_MAX, parse, too_large
 from edgetwin.config.origin import Origin, attach
 from edgetwin.config.schema import Config
 from edgetwin.errors import ConfigError
+
+R = TypeVar("R", bound=msgspec.Struct)
 
 
 class InvalidConfigError(ConfigError):
@@ -45,6 +48,11 @@ def load(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ) -> C
 
     InvalidConfigError (a ConfigError) when the file cannot be read or is not a valid configuration.
     """
+    return load_as(path, Config, env)
+
+
+def load_as(path: str | os.PathLike[str], record: type[R], env: Mapping[str, str] = os.environ) -> R:
+    """The same for a file of another shape; ``record`` is a Struct made with ``dict=True``, to carry its origin."""
     name = os.fspath(path)
     try:
         with Path(path).open("rb") as file:
@@ -59,23 +67,27 @@ def load(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ) -> C
         text = raw.decode("utf-8")
     except UnicodeDecodeError as exc:
         raise InvalidConfigError([_not_utf8(raw, exc.start, name)]) from exc
-    return loads(text, name, env)
+    return _read(text, name, record, env)
 
 
 def loads(text: str, name: str = "<text>", env: Mapping[str, str] = os.environ) -> Config:
     """The configuration in a text; ``name`` stands for the file in messages. Errors as for :func:`load`."""
+    return _read(text, name, Config, env)
+
+
+def _read(text: str, name: str, record: type[R], env: Mapping[str, str]) -> R:
     try:
         root, errors = parse(text, name, env)
     except ConfigError as exc:
         raise InvalidConfigError([exc]) from exc.__cause__
     converter = Converter(name)
-    data = converter.read(root, config_type(), ())
+    data = converter.read(root, record_type(record), ())
     known = {error.path for error in errors}
     errors += [error for error in converter.errors if error.path not in known]
     if errors:
         raise InvalidConfigError(sorted(errors, key=lambda e: (e.line, e.column)))
     try:
-        config = msgspec.convert(data, Config, strict=True)
+        config = msgspec.convert(data, record, strict=True)
     except msgspec.ValidationError as exc:
         raise InvalidConfigError([ConfigError(str(exc), file=name, line=1, column=1)]) from exc
     attach(config, Origin(name, text))

@@ -12,7 +12,6 @@ import msgspec
 from edgetwin.config.document import parse
 from edgetwin.config.environment import substitutes
 from edgetwin.config.places import Node, Path, Place, shown
-from edgetwin.config.schema import Config
 from edgetwin.errors import ConfigError
 
 
@@ -24,12 +23,12 @@ class Origin:
     text: str
 
 
-def attach(config: Config, origin: Origin) -> None:
+def attach(config: msgspec.Struct, origin: Origin) -> None:
     """Remember the origin of a configuration; it takes no part in equality or repr."""
     msgspec.structs.force_setattr(config, "origin", origin)
 
 
-def origin_of(config: Config) -> Origin | None:
+def origin_of(config: msgspec.Struct) -> Origin | None:
     """Where a configuration came from; None for one made by a program."""
     origin = getattr(config, "origin", None)
     return origin if isinstance(origin, Origin) else None

@@ -1,4 +1,4 @@
-"""A filter bank: the rows of every signal that uses one model, and its kernels."""
+"""Filter banks: the rows of everything that uses one model, and its kernels."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from edgetwin.clock import NS
 from edgetwin.config.schema import Signal, Twin
 from edgetwin.model.compiler import Kernels
-from edgetwin.model.layout import LEARN_Q, LEARN_R, row_dtype
+from edgetwin.model.layout import CONFIGURED, LEARN_Q, LEARN_R, row_dtype
 from edgetwin.model.spec import LinearModel
-from edgetwin.records import Quality
+from edgetwin.records import Quality, SignalStatus
 
 WARMUP_UPDATES = 3
 NIS_MEAN_LIMIT = 4.0
@@ -41,47 +41,50 @@ class RowStatus:
 
 
 class Bank:
-    """Rows are appended and never move; ``rows`` is a view of the used part of a growing array."""
+    """Rows of one model, appended and never moved; ``rows`` is a view of the used part of a growing array.
 
-    def __init__(self, model: LinearModel, kernels: Kernels) -> None:
-        self.model = model
+    ``channels`` slots feed one row: a slot's place is ``row * channels + channel``. ``keys[row]`` names the row in a
+    snapshot; ``columns[row]`` are (twin, state, unit) of its ``size`` states. Fields in ``configured`` come from the
+    configuration and are not restored.
+    """
+
+    configured: frozenset[str]
+
+    def __init__(self, name: str, size: int, channels: int, dtype: np.dtype[np.void], kernels: Kernels) -> None:
+        self.name = name
+        self.size = size
+        self.channels = channels
         self.kernels = kernels
-        self._store = np.zeros(16, row_dtype(model.size))
-        self._used = 0
         self.keys: list[tuple[str, str]] = []
         self.columns: list[tuple[tuple[str, str, str], ...]] = []
+        self._store = np.zeros(16, dtype)
+        self._used = 0
 
     def __len__(self) -> int:
         return self._used
 
     @property
     def rows(self) -> NDArray[np.void]:
-        """Structured rows[n] as :mod:`edgetwin.model.layout` describes them; live, not a copy."""
+        """Structured rows[n]; live, not a copy."""
         return self._store[: self._used]
 
-    def add(self, twin_name: str, twin_index: int, twin: Twin, signal_name: str, signal: Signal) -> int:
-        """Append the row of a signal and return its index."""
-        if self._used == len(self._store):
-            grown = np.zeros(2 * len(self._store), self._store.dtype)
-            grown[: self._used] = self._store
-            self._store = grown
-        index = self._used
-        self._used += 1
-        row = self._store[index]
-        configure_row(row, twin, signal)
-        row["twin"] = twin_index
-        self.keys.append((twin_name, signal_name))
-        self.columns.append(
-            tuple(
-                (twin_name, signal_name + suffix, _unit(signal.unit, order))
-                for suffix, order in zip(self.model.suffixes, self.model.derivative, strict=True)
-            )
-        )
-        return index
+    def add(self, twin_name: str, twin_index: int, twin: Twin) -> dict[str, int]:
+        """Append what a twin needs; gives the place of each of its signals."""
+        raise NotImplementedError
+
+    def signal(self, place: int, unit: str) -> SignalStatus:
+        """The last sample at a place."""
+        raise NotImplementedError
+
+    def adopt(self, old: NDArray[np.void], to: NDArray[np.int64], source: NDArray[np.int64]) -> None:
+        """Take the state of ``old[source]`` into rows ``to``; fields of the configuration stay."""
+        names = set(old.dtype.names or ()) - self.configured - {"twin"}
+        for name in names & set(self.rows.dtype.names or ()):
+            self.rows[name][to] = old[name][source]
 
     def predict(self, index: NDArray[np.int64], t_ns: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Means and standard deviations float64[len(index), states] at ``t_ns``; NaN before any sample."""
-        mean = np.empty((len(index), self.model.size))
+        """Means and standard deviations float64[len(index), size] at ``t_ns``; NaN before any sample."""
+        mean = np.empty((len(index), self.size))
         variance = np.empty_like(mean)
         self.kernels.predict(self.rows, index, t_ns, mean, variance)
         return mean, np.sqrt(variance)
@@ -89,6 +92,59 @@ class Bank:
     def status(self, now_ns: int) -> RowStatus:
         """Quality of every row at ``now_ns``."""
         return row_status(self.rows, now_ns)
+
+    def _append(self, twin_index: int) -> tuple[int, np.void]:
+        if self._used == len(self._store):
+            grown = np.zeros(2 * len(self._store), self._store.dtype)
+            grown[: self._used] = self._store
+            self._store = grown
+        index = self._used
+        self._used += 1
+        row = self._store[index]
+        row["twin"] = twin_index
+        return index, row
+
+
+class SignalBank(Bank):
+    """A built-in model: one row for each signal."""
+
+    configured = frozenset(CONFIGURED)
+
+    def __init__(self, model: LinearModel, kernels: Kernels) -> None:
+        super().__init__(model.name, model.size, 1, row_dtype(model.size), kernels)
+        self._model = model
+
+    def add(self, twin_name: str, twin_index: int, twin: Twin) -> dict[str, int]:
+        places = {}
+        for name, signal in twin.signals.items():
+            places[name], row = self._append(twin_index)
+            configure_row(row, twin, signal)
+            self.keys.append((twin_name, name))
+            states = zip(self._model.suffixes, self._model.derivative, strict=True)
+            self.columns.append(
+                tuple((twin_name, name + suffix, _unit(signal.unit, order)) for suffix, order in states)
+            )
+        return places
+
+    def signal(self, place: int, unit: str) -> SignalStatus:
+        row = self.rows[place]
+        return SignalStatus(
+            value=float(row["z"]) if row["updates"] else float("nan"),
+            at_ns=int(row["t_seen"]),
+            nis=float(row["nis"]),
+            noise=float(np.sqrt(row["r"])),
+            unit=unit,
+            fused=int(row["fused"]),
+            gated=int(row["gated"]),
+        )
+
+    def adopt(self, old: NDArray[np.void], to: NDArray[np.int64], source: NDArray[np.int64]) -> None:
+        rows = self.rows
+        fixed_r, fixed_q = rows["r"].copy(), rows["q"].copy()
+        super().adopt(old, to, source)
+        known_r, known_q = (rows["learn"] & LEARN_R) == 0, (rows["learn"] & LEARN_Q) == 0
+        rows["r"][known_r] = fixed_r[known_r]
+        rows["q"][known_q] = fixed_q[known_q]
 
 
 def configure_row(row: np.void, twin: Twin, signal: Signal) -> None:

@@ -15,15 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetwin.clock import NS
+from edgetwin.config.equations import equation_model
 from edgetwin.config.schema import Config, Twin
 from edgetwin.engine import snapshot
-from edgetwin.engine.bank import REASONS, Bank, row_status
+from edgetwin.engine.bank import REASONS, Bank, SignalBank, row_status
+from edgetwin.engine.equation_bank import EquationBank
 from edgetwin.engine.ledger import Ledger
 from edgetwin.engine.reporting import Reporter
 from edgetwin.engine.twins import TwinInstance, is_template, substitute
 from edgetwin.errors import ConfigError
 from edgetwin.model.builtin import BUILTIN
-from edgetwin.model.compiler import compile_model
+from edgetwin.model.compiler import compile_equations, compile_model
 from edgetwin.records import Batch, Outcome, Quality, Report, SignalStatus, StateEstimate, TwinEstimate
 
 NIS_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -89,10 +91,8 @@ class Engine:
 
     def _add(self, spec: Twin, name: str, captures: dict[str, str]) -> TwinInstance:
         bank_index = self._bank(spec.model)
-        slots = {}
-        for signal_name, signal in spec.signals.items():
-            row = self.banks[bank_index].add(name, len(self._twins), spec, signal_name, signal)
-            slots[signal_name] = self._slot(bank_index, row)
+        places = self.banks[bank_index].add(name, len(self._twins), spec)
+        slots = {signal: self._slot(bank_index, place) for signal, place in places.items()}
         instance = TwinInstance(name, spec, captures, slots)
         self._twins[name] = instance
         for listener in self._listeners:
@@ -101,24 +101,28 @@ class Engine:
 
     def _bank(self, model_name: str) -> int:
         if model_name not in self._bank_of_model:
-            model = BUILTIN.get(model_name)
-            if model is None:
-                raise ConfigError(
-                    f"model {model_name!r} cannot be run by this release",
-                    hint=f"use one of {', '.join(sorted(BUILTIN))}",
-                )
             self._bank_of_model[model_name] = len(self.banks)
-            self.banks.append(Bank(model, compile_model(model)))
+            self.banks.append(self._new_bank(model_name))
         return self._bank_of_model[model_name]
 
-    def _slot(self, bank: int, row: int) -> int:
+    def _new_bank(self, name: str) -> Bank:
+        builtin = BUILTIN.get(name)
+        if builtin is not None:
+            return SignalBank(builtin, compile_model(builtin))
+        user = next((m for m in self.config.models if m.name == name), None)
+        if user is None:
+            raise ConfigError(f"there is no model {name!r}", hint=f"use one of {', '.join(sorted(BUILTIN))}")
+        equations = equation_model(user)
+        return EquationBank(equations, compile_equations(equations))
+
+    def _slot(self, bank: int, place: int) -> int:
         if self._slots == len(self._slot_row):
             self._slot_bank = np.concatenate([self._slot_bank, np.zeros_like(self._slot_bank)])
             self._slot_row = np.concatenate([self._slot_row, np.zeros_like(self._slot_row)])
         slot = self._slots
         self._slots += 1
         self._slot_bank[slot] = bank
-        self._slot_row[slot] = row
+        self._slot_row[slot] = place
         return slot
 
     # ---- samples
@@ -155,20 +159,25 @@ class Engine:
         """
         instance = self._twins[twin]
         places = {name: self._place(slot) for name, slot in instance.slots.items()}
-        last_ns = max(int(bank.rows[row]["t"]) for bank, row in places.values())
+        last_ns = max(int(bank.rows[place // bank.channels]["t"]) for bank, place in places.values())
         at = last_ns if at_ns is None else at_ns
         states: dict[str, StateEstimate] = {}
         signals: dict[str, SignalStatus] = {}
         worst, reason = Quality.GOOD, ""
-        for name, (bank, row) in places.items():
+        seen: set[tuple[str, int]] = set()
+        for name, (bank, place) in places.items():
+            signals[name] = bank.signal(place, instance.spec.signals[name].unit)
+            row = place // bank.channels
+            if (bank.name, row) in seen:
+                continue
+            seen.add((bank.name, row))
             mean, std = bank.predict(np.array([row]), at)
             for k, (_, state, unit) in enumerate(bank.columns[row]):
                 states[state] = StateEstimate(float(mean[0, k]), float(std[0, k]), unit)
-            record = bank.rows[row : row + 1]
-            signals[name] = _signal_status(record[0], instance.spec.signals[name].unit)
-            status = row_status(record, now_ns)
+            status = row_status(bank.rows[row : row + 1], now_ns)
             if status.quality[0] > worst:
-                worst, reason = Quality(int(status.quality[0])), f"{name}: {REASONS[status.reason[0]]}"
+                what = f"{name}: " if bank.channels == 1 else ""
+                worst, reason = Quality(int(status.quality[0])), what + REASONS[status.reason[0]]
         return TwinEstimate(twin, instance.spec.model, at, last_ns, worst, reason, states, signals)
 
     def _place(self, slot: int) -> tuple[Bank, int]:
@@ -213,15 +222,3 @@ class Engine:
         are left out.
         """
         return snapshot.load(self, blob, now_ns + self._future_ns)
-
-
-def _signal_status(row: np.void, unit: str) -> SignalStatus:
-    return SignalStatus(
-        value=float(row["z"]) if row["updates"] else float("nan"),
-        at_ns=int(row["t_seen"]),
-        nis=float(row["nis"]),
-        noise=float(np.sqrt(row["r"])),
-        unit=unit,
-        fused=int(row["fused"]),
-        gated=int(row["gated"]),
-    )

@@ -57,7 +57,7 @@ class Reporter:
                 columns.extend(bank.columns[row])
             means.append(mean.ravel())
             stds.append(std.ravel())
-            qualities.append(np.repeat(quality, bank.model.size))
+            qualities.append(np.repeat(quality, bank.size))
         if not columns:
             return None
         return Report(instant, tuple(columns), np.concatenate(means), np.concatenate(stds), np.concatenate(qualities))

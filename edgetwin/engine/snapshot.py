@@ -13,7 +13,6 @@ import msgpack
 import numpy as np
 
 from edgetwin.errors import JournalError
-from edgetwin.model.layout import CONFIGURED, LEARN_Q, LEARN_R
 from edgetwin.records import OUTCOMES
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def dump(engine: Engine) -> bytes:
         },
         "twins": [[t.spec.name, t.captures] for t in engine.instances() if t.captures],
         "banks": {
-            bank.model.name: {
+            bank.name: {
                 "dtype": [list(pair) for pair in _description(bank.rows.dtype)],
                 "keys": bank.keys,
                 "rows": bank.rows.tobytes(),
@@ -54,7 +53,7 @@ def load(engine: Engine, blob: bytes, t_max: int) -> int:
         _remake(engine, document["twins"])
         restored = 0
         for bank in engine.banks:
-            saved = document["banks"].get(bank.model.name)
+            saved = document["banks"].get(bank.name)
             if saved is not None:
                 restored += _restore_bank(bank, saved, t_max)
         _restore_ledger(engine, document["ledger"])
@@ -86,15 +85,7 @@ def _restore_bank(bank: Bank, saved: dict[str, Any], t_max: int) -> int:
     to, frm = (np.array(column) for column in zip(*pairs, strict=True))
     usable = (old["updates"][frm] > 0) & (old["t"][frm] <= t_max)
     to, frm = to[usable], frm[usable]
-    rows = bank.rows
-    assert rows.dtype.names is not None
-    fixed_r, fixed_q = rows["r"].copy(), rows["q"].copy()
-    for name in rows.dtype.names:
-        if name not in CONFIGURED and name != "twin" and name in (dtype.names or ()):
-            rows[name][to] = old[name][frm]
-    known_r, known_q = (rows["learn"] & LEARN_R) == 0, (rows["learn"] & LEARN_Q) == 0
-    rows["r"][known_r] = fixed_r[known_r]
-    rows["q"][known_q] = fixed_q[known_q]
+    bank.adopt(old, to, frm)
     return len(to)
 
 
@@ -113,11 +104,10 @@ def summary(blob: bytes) -> dict[str, Any]:
         rows = np.frombuffer(saved["rows"], np.dtype([(n, f) for n, f in saved["dtype"]], align=True))
         names = [n for n, _ in saved["dtype"] if n[0] == "x" and n[1:].isdigit()]
         for (twin, signal), row in zip(saved["keys"], rows, strict=True):
-            twins.setdefault(twin, {})[signal] = {
+            twins.setdefault(twin, {})[signal or model] = {
                 "model": model,
                 "t_ns": int(row["t"]),
                 "state": [float(row[n]) for n in names],
-                "noise": float(np.sqrt(row["r"])),
                 "fused": int(row["fused"]),
                 "gated": int(row["gated"]),
             }

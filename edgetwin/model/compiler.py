@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgetwin.config.equations import EquationModel
 from edgetwin.errors import ModelError
 from edgetwin.kernels.jit import cache_directory
 from edgetwin.model.codegen import generate
@@ -27,40 +28,66 @@ class Kernels:
 
 
 def compile_model(model: LinearModel) -> Kernels:
-    """Load the kernels of ``model``; the source is generated when the cache does not have it.
-
-    The file is named by the hash of its text, so an edited model or generator never meets stale code.
-    Raises ModelError when the generated source does not load.
-    """
+    """The kernels of a built-in model. Raises ModelError when they cannot be stored or loaded."""
     source = generate(model)
     digest = hashlib.sha256(source.encode()).hexdigest()[:16]
-    path = _stored(f"{model.name}_{digest}.py", source)
-    name = f"edgetwin_model_{model.name}_{digest}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    return _load(model.name, digest, lambda: source)
+
+
+def compile_equations(model: EquationModel) -> Kernels:
+    """The kernels of a user's model. SymPy is imported only when the cache does not have their source.
+
+    Raises ModelError when the source cannot be made (SymPy missing) or does not load.
+    """
+
+    def make() -> str:
+        try:
+            from edgetwin.model.equation_codegen import generate_equations
+        except ImportError as exc:
+            raise ModelError(f"model {model.name}: {exc}", hint="pip install sympy") from exc
+        return generate_equations(model)
+
+    return _load(model.name, model.digest() + _generator_digest(), make)
+
+
+def _generator_digest() -> str:
+    """Changes with the generator's own text, so that an upgraded one never meets old sources."""
+    here = Path(__file__).parent
+    names = ("equation_codegen.py", "unrolled.py", "symbolic.py")
+    return hashlib.sha256(b"".join((here / name).read_bytes() for name in names)).hexdigest()[:8]
+
+
+def _load(name: str, digest: str, make: Callable[[], str]) -> Kernels:
+    """Import a generated module, named by its digest; one whose file is damaged is made again."""
+    module_name = f"edgetwin_model_{name}_{digest}"
+    path = _stored(f"{name}_{digest}.py", make)
+    spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
-        raise ModelError(f"model {model.name}: no kernels can be loaded from {path}")
+        raise ModelError(f"model {name}: no kernels can be loaded from {path}")
     module: Any = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # numba's cache finds the functions' module by name
+    sys.modules[module_name] = module  # numba's cache finds the functions' module by name
     try:
         spec.loader.exec_module(module)
     except Exception as exc:
-        raise ModelError(f"model {model.name}: the generated kernels do not load: {exc}") from exc
+        raise ModelError(f"model {name}: the generated kernels do not load: {exc}") from exc
     return Kernels(module.update, module.predict)
 
 
-def _stored(name: str, source: str) -> Path:
-    """The path of a file with this text, in the cache or, failing that, in a temporary folder."""
-    for folder in (
-        cache_directory() / "models",
-        Path(tempfile.gettempdir()) / f"edgetwin-models-{os.getuid()}",
-    ):
+def _stored(name: str, make: Callable[[], str]) -> Path:
+    """The path of a generated file, in the cache or, failing that, in a temporary folder; made when missing or damaged.
+
+    Its last line holds the checksum of the rest.
+    """
+    text = ""
+    for folder in (cache_directory() / "models", Path(tempfile.gettempdir()) / f"edgetwin-models-{os.getuid()}"):
         path = folder / name
         try:
-            if path.is_file() and path.read_text() == source:
+            if path.is_file() and _is_whole(path.read_text(errors="replace")):
                 return path
+            text = text or _sealed(make())
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             partial = path.with_suffix(f".{os.getpid()}.tmp")
-            partial.write_text(source)
+            partial.write_text(text)
             partial.replace(path)
         except OSError:
             continue
@@ -69,3 +96,12 @@ def _stored(name: str, source: str) -> Path:
         f"no folder for generated kernels: {cache_directory()} cannot be written",
         hint="set EDGETWIN_CACHE to a writable directory",
     )
+
+
+def _sealed(text: str) -> str:
+    return f"{text}# sha256 {hashlib.sha256(text.encode()).hexdigest()}\n"
+
+
+def _is_whole(text: str) -> bool:
+    body, mark, _ = text.rpartition("# sha256 ")
+    return bool(mark) and _sealed(body) == text

@@ -1,16 +1,17 @@
 """The row in which one twin with equations keeps everything; see :mod:`edgetwin.model.layout` for the shared fields.
 
-States ``x{i}``, factors ``d{i}`` and ``u{i}{j}``, inputs ``i{k}``, parameters ``p{k}``, noise intensities ``q{i}`` (variance
-per second). For each channel c, measurements first, then inputs: ``r{c}`` measurement variance, ``lo{c} hi{c} scale{c}
-offset{c}`` as configured, ``z{c} t_seen{c}`` last sample, ``nis{c} y{c} s{c}`` last innovation, ``fused{c} gated{c} rejects{c}``
-counters, ``learn{c}`` whether r is learned. ``nis_mean`` is over all channels and ``rejects`` the most in a row of any.
+States ``x{i}``, factors ``d{i}`` and ``u{i}_{j}``, inputs ``i{k}``, parameters ``p{k}``, noise intensities ``q{i}``
+(variance per second), initial values ``x0_{i}`` and variances ``d0_{i}``. For each channel c, measurements first, then
+inputs: ``r{c}`` measurement variance; ``lo{c} hi{c} scale{c} offset{c}`` as configured; ``z{c} t_seen{c}`` last sample
+and ``seen_of{c}`` whether there is one; ``nis{c} y{c} s{c}`` last innovation; ``fused_of{c} gated_of{c} rejects_of{c}``
+counters; ``learn_of{c}`` whether r is learned. ``nis_mean`` is over all channels, ``rejects`` the most of any channel.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from edgetwin.model.equations import EquationModel
+from edgetwin.config.equations import EquationModel
 from edgetwin.model.layout import upper
 
 CHANNEL_FLOATS = ("r", "lo", "hi", "scale", "offset", "z", "nis", "y", "s")

@@ -1,7 +1,7 @@
 """Checked expressions to SymPy: derivatives, common subexpressions, and Python source. Used when compiling only.
 
-``min``, ``max``, ``abs``, ``sign`` and ``clip`` become piecewise expressions, so that their derivatives are exact wherever
-they exist and code for them needs no special functions.
+``min``, ``max``, ``abs``, ``sign`` and ``clip`` become piecewise expressions, so that their derivatives are exact
+wherever they exist and code for them needs no special functions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import sympy
 from sympy.printing.pycode import PythonCodePrinter
 
-from edgetwin.model.expressions import Expression
+from edgetwin.config.expressions import Expression
 
 _DIRECT = {
     name: getattr(sympy, name)

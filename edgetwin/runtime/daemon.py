@@ -93,6 +93,8 @@ class Daemon:
             if state_dir:
                 self.persistence = Persistence(state_dir, self.config.gateway)
                 self.persistence.restore(self.engine, self.outbox, self.clock.wall_ns())
+                # From here on frames get numbers: a crash before the next snapshot must not find the clean one.
+                await self._save()
             await asyncio.to_thread(warmup, self.engine)
             self._handle_signals()
             async with AsyncExitStack() as stack:

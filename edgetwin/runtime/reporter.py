@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from edgetwin.runtime.daemon import Daemon
 
 TICK_LEAST_S = 0.02
-VALUES_MAX = 200_000
+VALUES_MAX = 20_000
 
 
 class Reporter:

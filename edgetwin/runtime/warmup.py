@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 
 import numpy as np
 import structlog
 
 from edgetwin.engine import Engine
-from edgetwin.engine.bank import Bank
+from edgetwin.engine.bank import Bank, SignalBank
 from edgetwin.kernels import mqtt, registers
 from edgetwin.kernels.jit import cache_directory
 from edgetwin.kernels.topics import Binding, TopicTable
@@ -24,7 +25,9 @@ def warmup(engine: Engine | None = None) -> int:
     The models are those of ``engine``, or all built-in ones. numba raises odd errors on a cache file that was cut or
     altered; the cache holds nothing that cannot be made again, so it is deleted and the compilation repeated once.
     """
-    banks = engine.banks if engine is not None else [Bank(m, compile_model(m)) for m in BUILTIN.values()]
+    banks: Sequence[Bank] = (
+        engine.banks if engine is not None else [SignalBank(m, compile_model(m)) for m in BUILTIN.values()]
+    )
     try:
         _compile(banks)
     except Exception as exc:  # numba's cache raises whatever unpickling raises
@@ -34,7 +37,7 @@ def warmup(engine: Engine | None = None) -> int:
     return len(banks)
 
 
-def _compile(banks: list[Bank]) -> None:
+def _compile(banks: Sequence[Bank]) -> None:
     _compile_wire()
     registers.decode(np.zeros(1, np.uint16), np.zeros(1, registers.PLAN), np.zeros(1))
     for bank in banks:
@@ -50,7 +53,7 @@ def _compile(banks: list[Bank]) -> None:
             0,
             np.zeros(9, np.int64),
         )
-        mean = np.zeros((1, bank.model.size))
+        mean = np.zeros((1, bank.size))
         bank.kernels.predict(rows, np.zeros(1, np.int64), 0, mean, mean.copy())
 
 

@@ -23,6 +23,7 @@ from paho.mqtt.properties import Properties
 from edgetwin.config.schema import Tls
 from edgetwin.config.urls import Endpoint
 from edgetwin.errors import UplinkError
+from edgetwin.sources.mqtt.tls import tls_context
 
 LINK_ERRORS = (aiomqtt.MqttError, UplinkError, OSError, ssl.SSLError)
 """What a session that cannot be made or kept raises."""
@@ -86,7 +87,7 @@ class Session(aiomqtt.Client):
             clean_session=None if login.v5 else True,
             properties=_connect_properties(inbox) if login.v5 else None,
             keepalive=max(round(login.keepalive_s), 1),
-            tls_context=_tls_context(login.tls, login.base) if place.tls else None,
+            tls_context=tls_context(login.tls, login.base) if place.tls else None,
             timeout=_CONNECT_TIMEOUT_S,
         )
         self._paho: Any = self._client
@@ -181,12 +182,3 @@ def _connect_properties(inbox: Inbox | None) -> Properties | None:
     properties.ReceiveMaximum = inbox.receive_maximum
     properties.MaximumPacketSize = inbox.packet_bytes_max
     return properties
-
-
-def _tls_context(tls: Tls | None, base: Path) -> ssl.SSLContext:
-    """A verifying client context; relative files are relative to ``base``."""
-    context = ssl.create_default_context(cafile=str(base / tls.ca) if tls and tls.ca else None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if tls and tls.cert:
-        context.load_cert_chain(base / tls.cert, base / tls.key if tls.key else None)
-    return context

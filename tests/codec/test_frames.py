@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -231,3 +232,9 @@ def test_too_much_for_one_frame_is_told_apart() -> None:
 @given(I64)
 def test_times_of_any_sign_survive(t_ns: int) -> None:
     assert decode_frame(encode_frame([report(t_ns)], "g", 0, 0)).t0 == t_ns
+
+
+def test_the_specification_shows_this_vector() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "frames.md").read_text(encoding="utf-8")
+    shown = page.rsplit("```", 2)[1]
+    assert bytes.fromhex(shown) == VECTOR

@@ -161,11 +161,10 @@ def test_contract_minimal_can_run() -> None:
 def test_contract_factory_is_not_yet() -> None:
     found = check_file(contract("factory.yaml"))
     assert [(f.severity, f.path) for f in found] == [
-        ("not_yet", "twins[0].model"),
         ("not_yet", "twins[0].alarms[0]"),
         ("not_yet", "twins[0].alarms[1]"),
     ]
-    with pytest.raises(ConfigError, match=r"factory.yaml:32:12: twins\[0\].model: .*cannot be run yet"):
+    with pytest.raises(ConfigError, match=r"factory.yaml:42:9: twins\[0\].alarms\[0\]: .*cannot be run yet"):
         runnable(load(contract("factory.yaml"), {}), HERE)
 
 

@@ -11,18 +11,30 @@ import ssl
 from typing import Any
 
 import numpy as np
+from paho.mqtt.client import time_func
 
 from edgetwin.sources.mqtt.receiver import Receiver
 
 READS_MAX = 8
+BUDGET_S = 0.005
+"""After this long others on the event loop have their turn; the socket stays readable."""
+PIECE_BYTES_MIN = 16_384
+ACK_BYTES_MAX = 1_048_576
+"""Four times what a broker that keeps to Receive Maximum can make us owe."""
+
 _PUBACK = 0x40
 
 
 class DataPath:
-    """A socket of one connection, reduced to what paho and aiomqtt use of it; the rest goes to the real one."""
+    """A socket of one connection, reduced to what paho and aiomqtt use of it; the rest goes to the real one.
+
+    ``fault`` says why the connection was given up, where it was for a reason that paho does not know.
+    """
 
     def __init__(self, sock: Any, paho: Any, receiver: Receiver) -> None:
+        self.fault = ""
         self._sock = sock
+        self._tls = isinstance(sock, ssl.SSLSocket)
         self._paho = paho
         self._receiver = receiver
         memory = bytearray(receiver.buffer_bytes)
@@ -30,6 +42,7 @@ class DataPath:
         self._view = memoryview(memory)
         self._have = 0
         self._skip = 0
+        self._piece = len(memory)
         self._control = bytearray()
         self._closed = False
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -48,7 +61,7 @@ class DataPath:
 
     def pending(self) -> int:
         """Bytes that ``recv`` can give without the socket becoming readable: aiomqtt asks after each packet."""
-        below = self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
+        below = self._sock.pending() if self._tls else 0
         return len(self._control) + below
 
     def __getattr__(self, name: str) -> Any:
@@ -56,40 +69,78 @@ class DataPath:
 
     def _fill(self) -> None:
         """Read and scan until there is something for paho, nothing to read, or others are due on the loop."""
+        until = time_func() + BUDGET_S
         for _ in range(READS_MAX):
-            room = self._view[self._have :]
+            room = self._view[self._have : self._have + self._piece]
             try:
                 size = self._sock.recv_into(room)
-            except (BlockingIOError, ssl.SSLWantReadError):
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return
+            except OSError as exc:
+                self.fault = exc.strerror or str(exc)
+                raise
             if size == 0:
                 self._closed = True
                 return
             self._have += size
+            began = time_func()
+            self._prove_alive(began)
             self._scan()
-            if self._control or (size < len(room) and not isinstance(self._sock, ssl.SSLSocket)):
+            now = time_func()
+            self._adapt(now - began)
+            if self._control or now > until or (size < len(room) and not self._tls):
                 return
 
-    def _scan(self) -> None:
-        if self._skip:
-            self._discard()
-        acks, used = self._receiver.take(self._buffer, self._have, self._control)
-        if acks:
-            # One entry of paho's queue: written whole, between two of its own packets.
-            self._paho._packet_queue(_PUBACK, acks, 0, 0)
-        rest = self._have - used
-        if used and rest:
-            self._buffer[:rest] = self._buffer[used : self._have].copy()
-        self._have = rest
-        self._skip = self._receiver.oversize
-        if self._skip:
-            self._discard()
+    def _prove_alive(self, now: float) -> None:
+        """Tell paho that the broker lives. It sees no samples, and would hang up when its PINGRESP is behind many."""
+        self._paho._last_bytes_received = now
+        self._paho._ping_t = 0.0
 
-    def _discard(self) -> None:
-        """Drop bytes of a packet that is too long to be read."""
-        dropped = min(self._skip, self._have)
-        rest = self._have - dropped
-        self._buffer[:rest] = self._buffer[dropped : self._have].copy()
+    def _adapt(self, took_s: float) -> None:
+        """Read less at a time while what comes is slow to take."""
+        if took_s > BUDGET_S:
+            self._piece = max(self._piece // 2, PIECE_BYTES_MIN)
+        elif self._piece < len(self._view):
+            self._piece = min(self._piece * 2, len(self._view))
+
+    def _scan(self) -> None:
+        while self._have:
+            if self._skip:
+                dropped = min(self._skip, self._have)
+                self._skip -= dropped
+                self._drop(dropped)
+                continue
+            try:
+                taken = self._receiver.take(self._buffer, self._have, self._control)
+            except ConnectionError as exc:
+                self.fault = str(exc)
+                raise
+            if taken.acks:
+                self._acknowledge(taken.acks)
+            self._drop(taken.used)
+            self._skip = taken.skip
+            if not taken.skip:
+                return
+
+    def _drop(self, size: int) -> None:
+        rest = self._have - size
+        if size and rest:
+            self._buffer[:rest] = self._buffer[size : self._have].copy()
         self._have = rest
-        self._skip -= dropped
-        self._receiver.oversize = self._skip
+
+    def _acknowledge(self, acks: bytes) -> None:
+        """Queue acknowledgements with paho, which writes an entry of its queue whole, between two of its own packets.
+
+        They join the last entry while none of it is written, so that a broker that does not read costs no more than
+        ``ACK_BYTES_MAX``.
+        """
+        queue = self._paho._out_packet
+        last = queue[-1] if queue else None
+        if last is None or last["command"] != _PUBACK or last["pos"]:
+            self._paho._packet_queue(_PUBACK, bytearray(acks), 0, 0)
+            return
+        last["packet"] += acks
+        last["to_process"] += len(acks)
+        if last["to_process"] > ACK_BYTES_MAX:
+            self.fault = "the broker sends messages but does not read their acknowledgements"
+            raise ConnectionError(self.fault)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import structlog
-from aiomqtt import Message
 from numpy.typing import NDArray
 
 from edgetwin.clock import NS, Clock
@@ -17,6 +18,7 @@ from edgetwin.kernels import mqtt as wire
 from edgetwin.ratelimit import RateLimiter
 from edgetwin.records import Batch, Outcome
 from edgetwin.sources.mqtt.bindings import TopicBindings
+from edgetwin.sources.mqtt.oversize import HEAD_BYTES_MAX, Oversize, oversize_at
 from edgetwin.sources.payload import read_payload, split_publish
 
 log = structlog.get_logger()
@@ -25,6 +27,8 @@ BUFFER_BYTES = 262_144
 HEADER_BYTES_MAX = 65_535 + 1024
 PACKETS_MAX = 16_384
 SAMPLES_MAX = 65_536
+SLOWS_MAX = 512
+"""Packets left to Python in one scan; after them the table knows the topics it has learned."""
 
 _COUNTED = (
     (wire.UNMATCHED, Outcome.UNMATCHED),
@@ -34,77 +38,83 @@ _COUNTED = (
 )
 
 
-class Receiver:
-    """Outlives connections. ``messages`` counts PUBLISH packets; ``oversize`` is what is still to come of a packet that is
-    longer than ``packet_max`` and is being dropped, in bytes."""
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a buffer: its first ``used`` bytes are done with, ``acks`` are to be sent, and the ``skip`` bytes
+    that follow the used ones, or have yet to come, belong to a packet that is dropped."""
 
-    def __init__(
-        self,
-        config: MqttConfig,
-        engine: Engine,
-        source: int,
-        bindings: TopicBindings,
-        clock: Clock,
-        latency: Histogram,
-    ) -> None:
+    used: int
+    acks: bytes
+    skip: int = 0
+
+
+class Receiver:
+    """Outlives connections and engines.
+
+    ``messages`` counts PUBLISH packets; ``packet_max`` is the longest packet read, in bytes; ``unreleased`` are QoS 2
+    messages of paho's that the broker has not released, by packet identifier.
+    """
+
+    def __init__(self, config: MqttConfig, clock: Clock, latency: Histogram) -> None:
         self.messages = 0
-        self.oversize = 0
         self.packet_max = config.payload_max + HEADER_BYTES_MAX
         self.buffer_bytes = max(BUFFER_BYTES, 2 * self.packet_max)
+        self.unreleased: OrderedDict[int, Any] = OrderedDict()
         self._name = config.name
         self._v5 = config.protocol == "5"
-        self._engine = engine
-        self._source = source
-        self._bindings = bindings
         self._clock = clock
         self._latency = latency
         self._out = wire.make_output(SAMPLES_MAX, PACKETS_MAX)
+        self._out.room[wire.SLOWS] = SLOWS_MAX
         self._limiter = RateLimiter(every_s=10.0, keys_max=64, clock=clock)
         self._last_ns = 0
-        self._fault = ""
 
-    def take_fault(self) -> str:
-        """Why the stream was given up, once; empty if it was not."""
-        fault, self._fault = self._fault, ""
-        return fault
+    def attach(self, engine: Engine, source: int, bindings: TopicBindings) -> None:
+        """Give samples to this engine from now on, as its source number ``source``."""
+        self._engine = engine
+        self._source = source
+        self._bindings = bindings
 
-    def take(self, buffer: NDArray[np.uint8], size: int, control: bytearray) -> tuple[bytes, int]:
-        """Take the whole packets in ``buffer[:size]``: (acknowledgements to send, bytes used).
+    def take(self, buffer: NDArray[np.uint8], size: int, control: bytearray) -> Taken:
+        """Take the whole packets in ``buffer[:size]``; bytes for the session library are appended to ``control``.
 
-        Bytes for the session library are appended to ``control``. Raises ConnectionError when this is not MQTT.
+        Raises NotMqttError when this is not MQTT.
         """
         started = self._clock.monotonic_ns()
         arrived = max(self._clock.wall_ns(), self._last_ns)
-        before, used, acks = self.messages, 0, b""
+        before, used, acks = self.messages, 0, bytearray()
         status = wire.FULL
         while status == wire.FULL:
             rest = buffer[used:]
             step, status = wire.scan(
                 rest, size - used, self._bindings.table.view, self._out, arrived, self.packet_max, self._v5
             )
-            self._deliver(rest, arrived, control)
-            acks += self._out.ack[: self._out.counters[wire.ACK_BYTES]].tobytes()
             messages = int(self._out.counters[wire.MESSAGES])
+            self._last_ns = arrived + messages
             self.messages += messages
+            self._deliver(rest, arrived + messages, control)
+            acks += self._out.ack[: self._out.counters[wire.ACK_BYTES]].tobytes()
             arrived += messages
             used += step
-        self._last_ns = arrived
-        if status == wire.BROKEN:
-            acks += self._begin_oversize(buffer[used:size])
         if self.messages > before:
             self._latency.observe((self._clock.monotonic_ns() - started) / NS, self.messages - before)
-        return acks, used
+        if status == wire.BROKEN:
+            oversize = oversize_at(bytes(buffer[used : min(size, used + HEAD_BYTES_MAX)]), self.packet_max)
+            if oversize is not None:
+                self._drop_oversize(oversize)
+                return Taken(used, bytes(acks) + oversize.answer, oversize.length)
+        return Taken(used, bytes(acks))
 
-    def take_message(self, message: Message) -> None:
+    def take_message(self, topic: bytes, payload: bytes, retained: bool) -> None:
         """A message that came through the session library: QoS 2."""
         self.messages += 1
         arrived = max(self._clock.wall_ns(), self._last_ns)
         self._last_ns = arrived + 1
-        payload = message.payload if isinstance(message.payload, bytes) else b""
-        samples = self._read(message.topic.value.encode(), payload, arrived, bool(message.retain))
-        self._engine.ingest(self._source, _batch(samples), arrived)
+        samples = self._read(topic, payload, arrived, retained)
+        if samples:
+            self._engine.ingest(self._source, _batch(samples), arrived)
 
-    def _deliver(self, buffer: NDArray[np.uint8], arrived: int, control: bytearray) -> None:
+    def _deliver(self, buffer: NDArray[np.uint8], now_ns: int, control: bytearray) -> None:
         """Hand one scan's results on: control bytes, samples in order, counts."""
         out = self._out
         counters = out.counters.tolist()
@@ -117,7 +127,7 @@ class Receiver:
             inserts = [(before, self._read_packet(bytes(buffer[a:b]), stamp)) for a, b, before, stamp, _ in slow]
             batch = _merged(batch, inserts)
         if len(batch):
-            self._engine.ingest(self._source, batch, arrived)
+            self._engine.ingest(self._source, batch, now_ns)
         for counter, outcome in _COUNTED:
             if counters[counter]:
                 self._engine.count(self._source, outcome, counters[counter])
@@ -141,10 +151,13 @@ class Receiver:
         """The samples of one message; makes its twin if a template asks for it, and counts what is not a sample."""
         bindings = self._bindings.table.lookup(topic)
         if bindings is None:
-            self._bindings.hear(topic.decode("utf-8", "surrogateescape"))
+            fate = self._bindings.hear(topic)
+            if fate is not None:
+                self._engine.count(self._source, fate)
+                return []
             bindings = self._bindings.table.lookup(topic)
         if not bindings:
-            self._engine.count(self._source, Outcome.OVERFLOW if self._engine.full else Outcome.UNMATCHED)
+            self._engine.count(self._source, Outcome.UNMATCHED)
             return []
         reading = read_payload(payload, bindings, arrived, retained)
         if reading.invalid:
@@ -154,14 +167,8 @@ class Receiver:
             self._engine.count(self._source, Outcome.LATE_DROPPED, reading.late_dropped)
         return reading.samples
 
-    def _begin_oversize(self, head: NDArray[np.uint8]) -> bytes:
-        """A packet the kernel refuses. One that is only too long is dropped while it comes, counted and acknowledged, or
-        the broker would send it for ever; anything else is not MQTT: ConnectionError."""
-        oversize = _Oversize.of(bytes(head[:HEADER_BYTES_MAX]), self.packet_max)
-        if oversize is None:
-            self._fault = "the broker sent bytes that are not MQTT"
-            raise ConnectionError(self._fault)
-        self.oversize = oversize.length
+    def _drop_oversize(self, oversize: Oversize) -> None:
+        """Count a packet that is too long; it is answered all the same, or the broker would send it for ever."""
         self.messages += 1
         self._engine.count(self._source, Outcome.OVERFLOW)
         if self._limiter.allow("oversize") is not None:
@@ -169,7 +176,6 @@ class Receiver:
                 "message_too_long", source=self._name, topic=_shown(oversize.topic), bytes=oversize.length,
                 hint="raise payload_max of the source if such messages are meant to be read",
             )  # fmt: skip
-        return oversize.acknowledgement
 
     def _warn_payload(self, topic: bytes, payload: bytes) -> None:
         suppressed = self._limiter.allow(topic)
@@ -178,34 +184,6 @@ class Receiver:
                 "payload_invalid", source=self._name, topic=_shown(topic), payload=_shown(payload[:80]),
                 similar_suppressed=suppressed, hint=_payload_hint(payload),
             )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Oversize:
-    """A PUBLISH of ``length`` bytes in all, of which only the head is there."""
-
-    length: int
-    topic: bytes
-    acknowledgement: bytes
-
-    @staticmethod
-    def of(head: bytes, packet_max: int) -> _Oversize | None:
-        size, shift, at = 0, 0, 1
-        while at < len(head):
-            size |= (head[at] & 127) << shift
-            at += 1
-            if head[at - 1] < 128:
-                break
-            shift += 7
-            if shift > 21:
-                return None
-        qos = head[0] >> 1 & 3
-        if head[0] >> 4 != 3 or qos > 1 or at + size <= packet_max or len(head) < at + 2:
-            return None
-        end = at + 2 + int.from_bytes(head[at : at + 2], "big")
-        if len(head) < end + 2:
-            return None
-        return _Oversize(at + size, head[at + 2 : end], b"\x40\x02" + head[end : end + 2] if qos else b"")
 
 
 def _merged(batch: Batch, inserts: list[tuple[int, list[tuple[int, int, float]]]]) -> Batch:

@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from pathlib import Path
-from typing import Any
 
-import aiomqtt
 import structlog
-from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
-from edgetwin.clock import Clock
-from edgetwin.config.credentials import username_of
+from edgetwin.clock import NS, Clock
 from edgetwin.config.schema import MqttSource as MqttConfig
 from edgetwin.config.urls import endpoint
 from edgetwin.engine import Engine
+from edgetwin.errors import ConfigError, EdgetwinError
 from edgetwin.instruments import Histogram
 from edgetwin.sources.backoff import Backoff
 from edgetwin.sources.mqtt.bindings import TopicBindings
-from edgetwin.sources.mqtt.datapath import DataPath
 from edgetwin.sources.mqtt.receiver import Receiver
+from edgetwin.sources.mqtt.session import LINK_ERRORS, Login, Session, connected
+from edgetwin.sources.mqtt.subscriptions import Subscriptions
 from edgetwin.sources.mqtt.tls import tls_context
 
 log = structlog.get_logger()
+
+PROVED_AFTER_S = 10.0
+"""A session that lasts so long is a good one; until then the pauses between attempts keep growing."""
 
 
 class MqttSource:
     """One broker.
 
     ``up`` tells whether the session is there, ``messages`` counts PUBLISH packets, ``latency`` is the time from the
-    return of the socket read to the updated states, per sample, in seconds. ``last_error`` is empty while up.
+    return of the socket read to the updated states, per sample, in seconds. ``last_error`` says why the source is
+    down, or which filters the broker refuses while others bring samples; else it is empty.
     """
 
     kind = "mqtt"
@@ -56,14 +55,17 @@ class MqttSource:
         self._password = password
         self._base = base
         self._client_id = config.client_id or f"edgetwin-{engine.config.gateway}-{config.name}"
+        self._address = f"{config.url.split('://', 1)[0]}://{endpoint(config.url).address}"
+        self._subscriptions = Subscriptions(config.qos)
+        self._wake = asyncio.Event()
+        self.receiver = Receiver(config, clock, self.latency)
         self.attach(engine)
 
     def attach(self, engine: Engine) -> None:
-        """Bind to an engine; again after a reload, while the connection stays."""
-        self.bindings = TopicBindings(self.name, engine)
-        self.receiver = Receiver(
-            self.config, engine, engine.source_index(self.name), self.bindings, self._clock, self.latency
-        )
+        """Bind to an engine; again after a reload, while the connection stays and its subscriptions follow."""
+        self.bindings = TopicBindings(self.name, engine, self._clock)
+        self.receiver.attach(engine, engine.source_index(self.name), self.bindings)
+        self._wake.set()
 
     @property
     def messages(self) -> int:
@@ -75,75 +77,49 @@ class MqttSource:
         backoff = Backoff(first_s=0.5, max_s=60.0)
         while True:
             try:
-                async with self._client() as client:
-                    await client.subscribe([(f, self.config.qos) for f in self.bindings.filters()])
-                    self._connected()
-                    backoff.reset()
-                    async for message in client.messages:
-                        self.receiver.take_message(message)
-            except (aiomqtt.MqttError, OSError, ssl.SSLError) as exc:
+                await self._keep_session(backoff)
+            except (*LINK_ERRORS, ConfigError) as exc:
                 self._disconnected(exc)
             finally:
                 self.up = False
             await asyncio.sleep(backoff.next_s())
             self.reconnects += 1
 
-    def _client(self) -> aiomqtt.Client:
-        place = endpoint(self.config.url)
-        v5 = self.config.protocol == "5"
-        persistent = self.config.qos > 0
-        client = aiomqtt.Client(
-            place.host,
-            place.port,
-            username=username_of(self.config),
-            password=self._password or place.password,
-            identifier=self._client_id,
-            protocol=aiomqtt.ProtocolVersion.V5 if v5 else aiomqtt.ProtocolVersion.V311,
-            clean_start=not persistent if v5 else MQTT_CLEAN_START_FIRST_ONLY,
-            clean_session=None if v5 else not persistent,
-            properties=self._properties() if v5 else None,
-            keepalive=max(round(self.config.keepalive), 1),
-            tls_context=tls_context(self.config.tls, self._base) if place.tls else None,
-            timeout=15,
-        )
-        install(client, self.receiver)
-        return client
+    async def _keep_session(self, backoff: Backoff) -> None:
+        """One session from CONNECT to its end, which is always an exception."""
+        tls = None
+        if endpoint(self.config.url).tls:
+            tls = await asyncio.to_thread(tls_context, self.config.tls, self._base)
+        session = Session(self.config, Login(self._client_id, self._password, tls), self.receiver, self._wake)
+        async with connected(session):
+            began_ns = self._clock.monotonic_ns()
+            try:
+                await self._serve(session)
+            finally:
+                if self._clock.monotonic_ns() - began_ns > PROVED_AFTER_S * NS:
+                    backoff.reset()
 
-    def _properties(self) -> Properties:
-        """CONNECT properties of MQTT 5 (§3.1.2.11)."""
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.ReceiveMaximum = self.config.receive_maximum
-        properties.MaximumPacketSize = self.receiver.packet_max
-        if self.config.qos > 0:
-            properties.SessionExpiryInterval = min(round(self.config.session_expiry), 0xFFFF_FFFF)
-        return properties
+    async def _serve(self, session: Session) -> None:
+        """Keep the subscriptions in step with the bindings until the connection is lost; SourceError then."""
+        self._subscriptions.renew(session.resumed)
+        while session.lost is None:
+            self._wake.clear()
+            await self._subscriptions.follow(session, self.bindings.filters())
+            if session.lost is None:
+                self._connected()
+            await self._wake.wait()
+        raise session.lost
 
     def _connected(self) -> None:
-        self.up, self.last_error = True, ""
-        log.info("source_connected", source=self.name, url=_without_secrets(self.config.url))
+        complaint = self._subscriptions.complaint
+        if not self.up:
+            log.info("source_connected", source=self.name, url=self._address)
+        if complaint and complaint != self.last_error:
+            log.error("subscription_refused", source=self.name, url=self._address, error=complaint)
+        self.up, self.last_error = True, complaint
 
     def _disconnected(self, exc: Exception) -> None:
-        reason = self.receiver.take_fault() or str(exc)
+        reason = str(exc) if isinstance(exc, EdgetwinError) else str(exc) or repr(exc)
         if self.up or reason != self.last_error:
-            log.warning("source_disconnected", source=self.name, url=_without_secrets(self.config.url), error=reason)
+            log.warning("source_disconnected", source=self.name, url=self._address, error=reason)
         self.last_error = reason
-
-
-def install(client: aiomqtt.Client, receiver: Receiver) -> None:
-    """Put the data path under the session.
-
-    paho asks ``_create_socket`` for its socket, which is the seam: what it gets reads in bulk, keeps the PUBLISH packets
-    and hands on every other byte.
-    """
-    paho: Any = client._client
-    create = paho._create_socket
-
-    def create_datapath() -> DataPath:
-        return DataPath(create(), paho, receiver)
-
-    paho._create_socket = create_datapath
-
-
-def _without_secrets(url: str) -> str:
-    place = endpoint(url)
-    return f"{url.split('://', 1)[0]}://{place.host}:{place.port}"

@@ -1,18 +1,19 @@
 """A user's model, checked: names, expressions and numbers, without SymPy.
 
-States x, inputs u, parameters p. Continuous: dx/dt = f(x, u, p); discrete: x' = g(x, u, p, dt) for a step of ``dt`` seconds.
+States x, inputs u, parameters p. Continuous: dx/dt = f(x, u, p);
+discrete: x' = g(x, u, p, dt) for a step of ``dt`` seconds.
 Measurement c is h_c(x, u, p).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from edgetwin.config.expressions import CONSTANTS, FUNCTIONS, Expression, parse
 from edgetwin.config.schema import UserModel, UserState
 from edgetwin.errors import ConfigError
-from edgetwin.model.expressions import CONSTANTS, FUNCTIONS, Expression, parse
 
 STATES_MAX, MEASUREMENTS_MAX = 12, 32
 STEP = "dt"
@@ -74,12 +75,10 @@ def equation_model(model: UserModel) -> EquationModel:
         states=dict(model.states),
         inputs={name: i.initial for name, i in model.inputs.items()},
         parameters=dict(model.parameters),
-        dynamics=tuple(_at(f"{section}.{s}", lambda s=s: parse(equations[s], allowed)) for s in model.states),
+        dynamics=tuple(_parse_at(f"{section}.{s}", equations[s], allowed) for s in model.states),
         continuous=continuous,
         process_noise=tuple(model.process_noise.get(s, 0.0) for s in model.states),
-        measurements={
-            m: _at(f"measurements.{m}", lambda text=text: parse(text, names)) for m, text in model.measurements.items()
-        },
+        measurements={m: _parse_at(f"measurements.{m}", text, names) for m, text in model.measurements.items()},
     )
 
 
@@ -113,8 +112,8 @@ def _check_keys(section: str, given: Collection[str], known: Collection[str], wh
             raise ConfigError(f"{name!r} is not a {what}", path=f"{section}.{name}", hint=f"known: {', '.join(known)}")
 
 
-def _at(path: str, make: Callable[[], Expression]) -> Expression:
+def _parse_at(path: str, text: str, names: Collection[str]) -> Expression:
     try:
-        return make()
+        return parse(text, names)
     except ConfigError as exc:
         raise ConfigError(exc.message, hint=exc.hint, path=path) from exc

@@ -36,7 +36,7 @@ class Expression:
 
 
 def parse(text: str, names: Collection[str]) -> Expression:
-    """Read ``text``, in which ``names`` may occur. Raises ConfigError that says what, at which character, and how to mend."""
+    """Read ``text``, in which ``names`` may occur. ConfigError says what, at which character, and how to mend."""
     if len(text) > TEXT_MAX:
         raise ConfigError(f"expression of {len(text)} characters", hint=f"at most {TEXT_MAX}")
     try:

@@ -1,0 +1,86 @@
+"""The bank of a model given by equations: one row for each twin, one channel for each measurement and input."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetwin.clock import NS
+from edgetwin.config.equations import EquationModel
+from edgetwin.config.schema import Signal, Twin
+from edgetwin.engine.bank import Bank
+from edgetwin.model.compiler import Kernels
+from edgetwin.model.equation_layout import equation_row_dtype
+from edgetwin.records import SignalStatus
+
+_FIXED = ("late_ns", "stale_ns", "gate", "reject_max")
+_PER_CHANNEL = ("lo", "hi", "scale", "offset", "learn_of")
+
+
+class EquationBank(Bank):
+    """Twins of one user's model."""
+
+    def __init__(self, model: EquationModel, kernels: Kernels) -> None:
+        super().__init__(model.name, model.size, len(model.channels), equation_row_dtype(model), kernels)
+        self.model = model
+        numbered = [("p", len(model.parameters)), ("q", model.size), ("x0_", model.size), ("d0_", model.size)]
+        fields = {f"{name}{k}" for name, count in numbered for k in range(count)}
+        self.configured = frozenset(
+            {*_FIXED, *fields, *(f"{name}{c}" for name in _PER_CHANNEL for c in range(self.channels))}
+        )
+
+    def add(self, twin_name: str, twin_index: int, twin: Twin) -> dict[str, int]:
+        index, row = self._append(twin_index)
+        self._configure(row, twin)
+        self.keys.append((twin_name, ""))
+        self.columns.append(tuple((twin_name, name, state.unit) for name, state in self.model.states.items()))
+        names = self.model.channels
+        for c, name in enumerate(names):
+            self._configure_channel(row, c, twin.signals.get(name))
+        return {name: index * self.channels + names.index(name) for name in twin.signals}
+
+    def _configure(self, row: np.void, twin: Twin) -> None:
+        for i, state in enumerate(self.model.states.values()):
+            std = state.std or max(abs(state.initial), 1.0)
+            row[f"x{i}"] = row[f"x0_{i}"] = state.initial
+            row[f"d{i}"] = row[f"d0_{i}"] = std**2
+            row[f"q{i}"] = self.model.process_noise[i] ** 2
+        for k, (name, value) in enumerate(self.model.parameters.items()):
+            row[f"p{k}"] = twin.parameters.get(name, value)
+        for k, value in enumerate(self.model.inputs.values()):
+            row[f"i{k}"] = value
+        row["nis_mean"] = 1.0
+        row["gate"] = twin.gate**2
+        row["reject_max"] = twin.gate_rejects
+        row["late_ns"] = round(twin.lateness * NS)
+        row["stale_ns"] = round((twin.stale_after or 0) * NS)
+
+    def _configure_channel(self, row: np.void, c: int, signal: Signal | None) -> None:
+        low, high = (signal.range if signal else None) or (-np.inf, np.inf)
+        row[f"lo{c}"], row[f"hi{c}"] = low, high
+        row[f"scale{c}"] = signal.scale if signal else 1.0
+        row[f"offset{c}"] = signal.offset if signal else 0.0
+        row[f"learn_of{c}"] = int(signal is not None and signal.noise is None)
+        row[f"r{c}"] = (signal.noise or 0.0) ** 2 if signal else 0.0
+
+    def signal(self, place: int, unit: str) -> SignalStatus:
+        index, c = divmod(place, self.channels)
+        row = self.rows[index]
+        measured = c < len(self.model.measurements)
+        return SignalStatus(
+            value=float(row[f"z{c}"]) if row[f"seen_of{c}"] else float("nan"),
+            at_ns=int(row[f"t_seen{c}"]),
+            nis=float(row[f"nis{c}"]),
+            noise=float(np.sqrt(row[f"r{c}"])) if measured else 0.0,
+            unit=unit,
+            fused=int(row[f"fused_of{c}"]),
+            gated=int(row[f"gated_of{c}"]),
+        )
+
+    def adopt(self, old: NDArray[np.void], to: NDArray[np.int64], source: NDArray[np.int64]) -> None:
+        rows = self.rows
+        noise = {c: rows[f"r{c}"].copy() for c in range(self.channels)}
+        super().adopt(old, to, source)
+        for c, fixed in noise.items():
+            known = rows[f"learn_of{c}"] == 0
+            rows[f"r{c}"][known] = fixed[known]

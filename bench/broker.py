@@ -90,7 +90,7 @@ def _send_freely(client: socket.socket, stream: Stream) -> None:
 
 
 def _send_acknowledged(client: socket.socket, stream: Stream) -> None:
-    """As long as fewer than WINDOW are unacknowledged; PUBACKs are counted by their bytes (4 each, or 5-6 in MQTT 5)."""
+    """As long as fewer than WINDOW are unacknowledged."""
     acknowledged = 0
     progress = threading.Condition()
 
@@ -119,7 +119,7 @@ def _send_acknowledged(client: socket.socket, stream: Stream) -> None:
             if sent >= stream.count:
                 break
             with progress:
-                progress.wait_for(lambda: sent - acknowledged < WINDOW)
+                progress.wait_for(lambda taken=sent: taken - acknowledged < WINDOW)
             client.sendall(blob)
             sent += len(group)
     with progress:

@@ -1,8 +1,8 @@
 """The clients compared: each takes the scripted broker's stream to the end and prints what it cost.
 
 ``python -m bench.clients NAME PORT FORM QOS TOPICS COUNT``. The CPU is that of the whole process between the first and
-the last message. ``drain`` only empties the socket: the physical limit. ``paho`` and ``aiomqtt`` parse the number and do
-nothing else with it; ``edgetwin`` updates a two-state filter of its twin with it.
+the last message. ``drain`` only empties the socket: the physical limit. ``paho`` and ``aiomqtt`` parse the number and
+do nothing else with it; ``edgetwin`` updates a two-state filter of its twin with it.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import numpy as np
 from edgetwin.model.builtin import BUILTIN
 from edgetwin.model.compiler import compile_model
 from edgetwin.model.layout import row_dtype
+from edgetwin.model.ordering import make_history
 
 TWINS, BATCH, ROUNDS = 10_000, 200_000, 7
 
@@ -42,12 +43,13 @@ def _ours(name: str) -> float:
     t = 10**18 + np.arange(BATCH, dtype=np.int64) * 10**6
     z = 20 + rng.normal(0, 0.1, BATCH)
     update = compile_model(model).update
-    bank, place, counts = np.zeros(TWINS, np.int16), np.arange(TWINS, dtype=np.int32), np.zeros(9, np.int64)
+    bank, place, counts = np.zeros(TWINS, np.int16), np.arange(TWINS, dtype=np.int32), np.zeros((1, 9), np.int64)
+    history = make_history(rows.dtype, 0, 2)
     best = np.inf
     for _ in range(ROUNDS):
         t += BATCH * 10**6
         start = time.perf_counter()
-        update(rows, bank, place, 0, slot, t, z, 2**62, counts)
+        update(rows, bank, place, 0, slot, t, z, 2**62, 0, counts, history)
         best = min(best, time.perf_counter() - start)
     return best / BATCH * 1e9
 

@@ -11,8 +11,9 @@ from edgetwin.clock import NS
 from edgetwin.config.schema import Signal, Twin
 from edgetwin.model.compiler import Kernels
 from edgetwin.model.layout import CONFIGURED, LEARN_Q, LEARN_R, row_dtype
+from edgetwin.model.ordering import History, make_history
 from edgetwin.model.spec import LinearModel
-from edgetwin.records import Quality, SignalStatus
+from edgetwin.records import Outcome, Quality, SignalStatus
 
 WARMUP_UPDATES = 3
 NIS_MEAN_LIMIT = 4.0
@@ -20,7 +21,9 @@ SPREAD_DEFAULT = 1e3
 STALE_INTERVALS = 10
 STALE_INTERVAL_MAX_NS = 366 * 86_400 * NS
 STALE_LEAST_NS = 5 * NS
+STALE_MAX_NS = 36_525 * 86_400 * NS // 10
 BAD_AFTER = 10
+HISTORY_LENGTH = 64
 REASONS = (
     "",
     "no sample yet",
@@ -57,6 +60,8 @@ class Bank:
         self.kernels = kernels
         self.keys: list[tuple[str, str]] = []
         self.columns: list[tuple[tuple[str, str, str], ...]] = []
+        self.history = make_history(dtype, 0, HISTORY_LENGTH)
+        self._histories = 0
         self._store = np.zeros(16, dtype)
         self._used = 0
 
@@ -76,6 +81,16 @@ class Bank:
         """The last sample at a place."""
         raise NotImplementedError
 
+    def innovations(
+        self, after: NDArray[np.void], channel: NDArray[np.int64], raw: NDArray[np.float64], outcome: NDArray[np.uint8]
+    ) -> NDArray[np.float64]:
+        """What became of traced samples: float64[4, m], value (scaled), innovation, its variance, and NIS.
+
+        ``after`` records[m] are the rows after each sample, ``channel`` its channel, ``raw`` its raw value. The last
+        three are NaN where no prediction was made.
+        """
+        raise NotImplementedError
+
     def adopt(self, old: NDArray[np.void], to: NDArray[np.int64], source: NDArray[np.int64]) -> None:
         """Take the state of ``old[source]`` into rows ``to``; fields of the configuration stay."""
         names = set(old.dtype.names or ()) - self.configured - {"twin"}
@@ -92,6 +107,16 @@ class Bank:
     def status(self, now_ns: int) -> RowStatus:
         """Quality of every row at ``now_ns``."""
         return row_status(self.rows, now_ns)
+
+    def _remember(self, row: np.void) -> None:
+        """Give a row that accepts late samples a history."""
+        if row["late_ns"] <= 0:
+            return
+        if self._histories == len(self.history.used):
+            more = make_history(self._store.dtype, self._histories, HISTORY_LENGTH)
+            self.history = History(*(np.concatenate(pair) for pair in zip(self.history, more, strict=True)))
+        self._histories += 1
+        row["history"] = self._histories
 
     def _append(self, twin_index: int) -> tuple[int, np.void]:
         if self._used == len(self._store):
@@ -119,6 +144,7 @@ class SignalBank(Bank):
         for name, signal in twin.signals.items():
             places[name], row = self._append(twin_index)
             configure_row(row, twin, signal)
+            self._remember(row)
             self.keys.append((twin_name, name))
             states = zip(self._model.suffixes, self._model.derivative, strict=True)
             self.columns.append(
@@ -138,6 +164,15 @@ class SignalBank(Bank):
             gated=int(row["gated"]),
         )
 
+    def innovations(
+        self, after: NDArray[np.void], channel: NDArray[np.int64], raw: NDArray[np.float64], outcome: NDArray[np.uint8]
+    ) -> NDArray[np.float64]:
+        first = (outcome == Outcome.FUSED) & (after["updates"] == 1)  # started, or started again, from the sample
+        known = predicted(outcome) & ~first
+        figures = np.stack([after["scale"] * raw + after["offset"], after["y"], after["s"], after["nis"]])
+        figures[1:, ~known] = np.nan
+        return figures
+
     def adopt(self, old: NDArray[np.void], to: NDArray[np.int64], source: NDArray[np.int64]) -> None:
         rows = self.rows
         fixed_r, fixed_q = rows["r"].copy(), rows["q"].copy()
@@ -145,6 +180,11 @@ class SignalBank(Bank):
         known_r, known_q = (rows["learn"] & LEARN_R) == 0, (rows["learn"] & LEARN_Q) == 0
         rows["r"][known_r] = fixed_r[known_r]
         rows["q"][known_q] = fixed_q[known_q]
+
+
+def predicted(outcome: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether a sample of each outcome was compared with a prediction."""
+    return np.isin(outcome, (Outcome.FUSED, Outcome.LATE_FUSED, Outcome.GATED))
 
 
 def configure_row(row: np.void, twin: Twin, signal: Signal) -> None:
@@ -166,12 +206,18 @@ def configure_row(row: np.void, twin: Twin, signal: Signal) -> None:
     row["stale_ns"] = round((twin.stale_after or 0) * NS)
 
 
-def row_status(rows: NDArray[np.void], now_ns: int) -> RowStatus:
-    """Judge rows; see docs/models.md for the rules."""
-    age = now_ns - rows["t"]
+def stale_limit_ns(rows: NDArray[np.void]) -> NDArray[np.int64]:
+    """Age above which each row is stale; it is bad above BAD_AFTER times that."""
     interval_ns = np.minimum(NS * rows["dt_mean"], STALE_INTERVAL_MAX_NS).astype(np.int64)
     automatic = STALE_INTERVALS * interval_ns + STALE_LEAST_NS
-    stale_ns = np.where(rows["stale_ns"] > 0, rows["stale_ns"], automatic)
+    limit: NDArray[np.int64] = np.where(rows["stale_ns"] > 0, rows["stale_ns"], automatic)
+    return np.minimum(limit, STALE_MAX_NS)
+
+
+def row_status(rows: NDArray[np.void], now_ns: int | NDArray[np.int64]) -> RowStatus:
+    """Judge rows, all at one instant or each at its own; see docs/models.md for the rules."""
+    age = now_ns - rows["t"]
+    stale_ns = stale_limit_ns(rows)
     new = rows["updates"] == 0
     reason = np.select(
         [

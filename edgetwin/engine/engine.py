@@ -2,7 +2,7 @@
 
 Samples of one signal are fused in the order in which they come. The rule for time stamps, applied by the
 kernel: later than the state: extrapolate, then update; equal: update without extrapolation; older by no
-more than the twin's ``lateness``: update against the state carried back to the sample's time (LATE_FUSED);
+more than the twin's ``lateness``: the twin goes back and fuses it as if it had come in order (LATE_FUSED);
 older: LATE_DROPPED; same time and same value as the last sample of the signal: DUPLICATE; not positive or
 beyond ``now + limits.future``: INVALID.
 """
@@ -22,12 +22,14 @@ from edgetwin.engine.bank import REASONS, Bank, SignalBank, row_status
 from edgetwin.engine.equation_bank import EquationBank
 from edgetwin.engine.ledger import Ledger
 from edgetwin.engine.reporting import Reporter
+from edgetwin.engine.trace import Trace, Tracing
 from edgetwin.engine.twins import TwinInstance, is_template, substitute
 from edgetwin.errors import ConfigError
 from edgetwin.model.builtin import BUILTIN
 from edgetwin.model.compiler import compile_equations, compile_model
 from edgetwin.records import Batch, Outcome, Quality, Report, SignalStatus, StateEstimate, TwinEstimate
 
+I64_MAX = 2**63 - 1
 NIS_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
@@ -47,6 +49,7 @@ class Engine:
         self._slots = 0
         self._future_ns = round(config.limits.future * NS)
         self._reporter = Reporter()
+        self._tracing = Tracing()
         for twin in config.twins:
             if not is_template(twin):
                 self._add(twin, twin.name, {})
@@ -130,7 +133,6 @@ class Engine:
     def ingest(self, source: int, batch: Batch, now_ns: int) -> None:
         """Fuse a batch; each of its samples is received and given one outcome."""
         self.ledger.received[source] += len(batch)
-        counts = self.ledger.counts[source]
         for index, bank in enumerate(self.banks):
             bank.kernels.update(
                 bank.rows,
@@ -141,8 +143,20 @@ class Engine:
                 batch.t_ns,
                 batch.value,
                 now_ns + self._future_ns,
-                counts,
+                source,
+                self.ledger.counts,
+                bank.history,
             )
+
+    def ingest_traced(self, source: NDArray[np.int32], batch: Batch, now_ns: int) -> Trace:
+        """As :meth:`ingest`, for samples of several sources (int32[n], one for each), and tells what each one did."""
+        n = len(self.sources)
+        self.ledger.received += np.bincount(source, minlength=n)
+        t_max = min(now_ns + self._future_ns, I64_MAX)
+        trace = self._tracing.run(self.banks, self._slot_bank, self._slot_row, batch, t_max)
+        cell = source.astype(np.int64) * len(Outcome) + trace.outcome
+        self.ledger.counts += np.bincount(cell, minlength=n * len(Outcome)).reshape(n, -1)
+        return trace
 
     def count(self, source: int, outcome: Outcome, n: int = 1) -> None:
         """Enter ``n`` samples that never reached a filter."""

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from edgetwin.clock import NS
 from edgetwin.config.equations import EquationModel
 from edgetwin.config.schema import Signal, Twin
-from edgetwin.engine.bank import Bank
+from edgetwin.engine.bank import Bank, predicted
 from edgetwin.model.compiler import Kernels
 from edgetwin.model.equation_layout import equation_row_dtype
 from edgetwin.records import SignalStatus
 
-_FIXED = ("late_ns", "stale_ns", "gate", "reject_max")
+_FIXED = ("history", "late_ns", "stale_ns", "gate", "reject_max")
 _PER_CHANNEL = ("lo", "hi", "scale", "offset", "learn_of")
 
 
@@ -32,6 +32,7 @@ class EquationBank(Bank):
     def add(self, twin_name: str, twin_index: int, twin: Twin) -> dict[str, int]:
         index, row = self._append(twin_index)
         self._configure(row, twin)
+        self._remember(row)
         self.keys.append((twin_name, ""))
         self.columns.append(tuple((twin_name, name, state.unit) for name, state in self.model.states.items()))
         names = self.model.channels
@@ -76,6 +77,21 @@ class EquationBank(Bank):
             fused=int(row[f"fused_of{c}"]),
             gated=int(row[f"gated_of{c}"]),
         )
+
+    def innovations(
+        self, after: NDArray[np.void], channel: NDArray[np.int64], raw: NDArray[np.float64], outcome: NDArray[np.uint8]
+    ) -> NDArray[np.float64]:
+        figures = np.full((4, len(after)), np.nan)
+        known = predicted(outcome)
+        for c in range(self.channels):
+            of = np.flatnonzero(channel == c)
+            rows = after[of]
+            figures[0, of] = rows[f"scale{c}"] * raw[of] + rows[f"offset{c}"]
+            if c < len(self.model.measurements):
+                judged = known[of]
+                for k, name in enumerate(("y", "s", "nis"), 1):
+                    figures[k, of[judged]] = rows[f"{name}{c}"][judged]
+        return figures
 
     def adopt(self, old: NDArray[np.void], to: NDArray[np.int64], source: NDArray[np.int64]) -> None:
         rows = self.rows

@@ -2,10 +2,10 @@
 
 Two functions come out, every matrix operation unrolled and structural zeros left out:
 
-``update(rows, slot_bank, slot_row, bank, slot, t_ns, value, t_max, counts)``
-    fuses a batch in order. Time update by Thornton's modified weighted Gram-Schmidt, measurement update by
-    Bierman's scalar algorithm, both on P = U D Uᵀ, so the covariance is symmetric and non-negative by
-    construction (Bierman, "Factorization Methods for Discrete Sequential Estimation", 1977, ch. V and VII).
+``update(rows, slot_bank, slot_place, bank, slot, t_ns, value, t_max, source, counts, history)``
+    fuses a batch. Time update by Thornton's modified weighted Gram-Schmidt, measurement update by Bierman's scalar
+    algorithm, both on P = U D Uᵀ, so the covariance is symmetric and non-negative by construction (Bierman,
+    "Factorization Methods for Discrete Sequential Estimation", 1977, ch. V and VII).
 ``predict(rows, index, t_ns, mean, variance)``
     extrapolates rows to an instant without changing them.
 """
@@ -13,6 +13,7 @@ Two functions come out, every matrix operation unrolled and structural zeros lef
 from __future__ import annotations
 
 from edgetwin.model.layout import upper
+from edgetwin.model.ordering import UPDATE_SOURCE
 from edgetwin.model.spec import LinearModel
 from edgetwin.model.unrolled import Unrolled, Writer, add, times, upper_name
 
@@ -26,6 +27,8 @@ from edgetwin.kernels.learning import WARMUP, noise_floor, ratio_factor, scale_f
 
 FUSED, LATE_FUSED, GATED, DUPLICATE, LATE_DROPPED, OUT_OF_RANGE, INVALID = range(7)
 VALUE_MAX = 1e100
+LATEST = 2**63 - 1
+CHANNELS = 1
 '''
 
 
@@ -125,34 +128,9 @@ def _fuse(w: Writer, model: LinearModel) -> None:
     w("", "")
 
 
-def _fuse_late(w: Writer, model: LinearModel) -> None:
-    """Fusion of a sample from ``age`` seconds before the state."""
-    a = Unrolled(model)
-    n = model.size
-    h: list[str | None] = [f"h{j}" for j in range(n)]
-    with w.block("def fuse_late(row, z, age):"):
-        w("dt = age")
-        _load(w, model)
-        w(*model.prelude)
-        w("r = r + " + str(add([times(c.entries.get(0), c.entries.get(0), c.variance) for c in model.noise])))
-        w("dt = -age", *model.prelude)
-        w(*(f"h{j} = {a.transition(0, j) or '0.0'}" for j in range(n)))
-        g = a.projections(w, h)
-        a.innovation_variance(w, g)
-        w("y = z - (" + str(add([times(h[j], f"x{j}") for j in range(n)])) + ")")
-        with w.block('if not (y * y / s <= row["gate"]):'):
-            w("return GATED")
-        a.bierman(w, g)
-        with w.block(f"if not math.isfinite({' + '.join(f'x{i} + d{i}' for i in range(n))}):"):
-            w("return LATE_DROPPED")
-        _store(w, n)
-        w("return LATE_FUSED")
-    w("", "")
-
-
-_UPDATE = '''
+_ACCEPT = '''
 @kernel
-def accept(row, raw, t, t_max):
+def accept(row, channel, raw, t, t_max):
     """Judge one sample, fuse it if it may be fused, and return its outcome."""
     if not (abs(raw) < VALUE_MAX):
         return INVALID
@@ -171,14 +149,7 @@ def accept(row, raw, t, t_max):
         return DUPLICATE
     age = row["t"] - t
     if age > 0:
-        if age > row["late_ns"]:
-            return LATE_DROPPED
-        outcome = fuse_late(row, z, 1e-9 * age)
-        if outcome == GATED:
-            row["gated"] += 1
-        elif outcome == LATE_FUSED:
-            row["fused"] += 1
-        return outcome
+        return LATE_DROPPED
     first_change = False
     if row["learn"] & 1:
         change = abs(z - row["z"])
@@ -202,23 +173,11 @@ def accept(row, raw, t, t_max):
     row["rejects"] += 1
     if row["rejects"] >= row["reject_max"]:
         row["resets"] += 1
+        y, s, nis = row["y"], row["s"], row["nis"]
         restart(row, z, t)
+        row["y"], row["s"], row["nis"] = y, s, nis  # the innovation that made it restart is still the last one
     return GATED
 
-
-@kernel
-def update(rows, slot_bank, slot_row, bank, slot, t_ns, value, t_max, counts):
-    """Fuse a batch in order.
-
-    rows: records of this model. slot_bank int16[], slot_row int32[]: where each slot lives; samples of other
-    banks are passed over. slot int32[n], t_ns int64[n], value float64[n]: the batch. t_max int64: later
-    stamps are invalid. counts int64[9]: incremented by outcome. NaN, infinities and values beyond 1e100 are
-    INVALID.
-    """
-    for k in range(slot.shape[0]):
-        where = slot[k]
-        if slot_bank[where] == bank:
-            counts[accept(rows[slot_row[where]], value[k], t_ns[k], t_max)] += 1
 '''
 
 
@@ -254,9 +213,9 @@ def generate(model: LinearModel) -> str:
     """Source text of a module with ``update`` and ``predict`` for ``model``."""
     w = Writer()
     w(*_HEADER.format(name=model.name).splitlines(), "", "")
-    for part in (_restart, _fuse, _fuse_late):
+    for part in (_restart, _fuse):
         w("@kernel")
         part(w, model)
-    w(*_UPDATE.strip().splitlines())
+    w(*_ACCEPT.strip().splitlines(), "", "", *UPDATE_SOURCE.strip().splitlines())
     _predict(w, model)
     return "\n".join(w.lines) + "\n"

@@ -53,11 +53,16 @@ def compile_equations(model: EquationModel) -> Kernels:
 def _generator_digest() -> str:
     """Changes with the generator's own text, so that an upgraded one never meets old sources."""
     here = Path(__file__).parent
-    names = ("equation_codegen.py", "unrolled.py", "symbolic.py")
+    names = ("equation_codegen.py", "unrolled.py", "symbolic.py", "ordering.py")
     return hashlib.sha256(b"".join((here / name).read_bytes() for name in names)).hexdigest()[:8]
 
 
 def _load(name: str, digest: str, make: Callable[[], str]) -> Kernels:
+    module = load_module(name, digest, make)
+    return Kernels(module.update, module.predict)
+
+
+def load_module(name: str, digest: str, make: Callable[[], str]) -> Any:
     """Import a generated module, named by its digest; one whose file is damaged is made again."""
     module_name = f"edgetwin_model_{name}_{digest}"
     path = _stored(f"{name}_{digest}.py", make)
@@ -70,7 +75,7 @@ def _load(name: str, digest: str, make: Callable[[], str]) -> Kernels:
         spec.loader.exec_module(module)
     except Exception as exc:
         raise ModelError(f"model {name}: the generated kernels do not load: {exc}") from exc
-    return Kernels(module.update, module.predict)
+    return module
 
 
 def _stored(name: str, make: Callable[[], str]) -> Path:

@@ -16,6 +16,7 @@ import sympy
 
 from edgetwin.config.equations import STEP, EquationModel
 from edgetwin.model.layout import upper
+from edgetwin.model.ordering import UPDATE_SOURCE
 from edgetwin.model.spec import LinearModel, NoiseColumn
 from edgetwin.model.symbolic import statements, to_sympy
 from edgetwin.model.unrolled import Unrolled, Writer, add, times, upper_name
@@ -28,12 +29,13 @@ from edgetwin.kernels.jit import kernel
 
 FUSED, LATE_FUSED, GATED, DUPLICATE, LATE_DROPPED, OUT_OF_RANGE, INVALID = range(7)
 VALUE_MAX = 1e100
+LATEST = 2**63 - 1
 STEPS_MAX = 10_000
 STEP_RATE = 5.0  # sub-steps per time constant
 CHANNELS = {channels}
 '''
 
-_UPDATE = '''
+_ACCEPT = '''
 @kernel
 def accept(row, channel, raw, t, t_max):
     """Judge one sample, fuse it if it may be fused, and return its outcome."""
@@ -42,21 +44,12 @@ def accept(row, channel, raw, t, t_max):
     if not (t > 0 and t <= t_max):
         return INVALID
     outcome = dispatch(row, channel, raw, t)
-    if outcome == FUSED or outcome == LATE_FUSED:
+    if outcome == FUSED:
         row["fused"] += 1
     elif outcome == GATED:
         row["gated"] += 1
     return outcome
 
-
-@kernel
-def update(rows, slot_bank, slot_row, bank, slot, t_ns, value, t_max, counts):
-    """Fuse a batch in order; as in edgetwin.model.codegen, where slot_row is row * CHANNELS + channel."""
-    for k in range(slot.shape[0]):
-        where = slot[k]
-        if slot_bank[where] == bank:
-            place = slot_row[where]
-            counts[accept(rows[place // CHANNELS], place % CHANNELS, value[k], t_ns[k], t_max)] += 1
 '''
 
 
@@ -101,7 +94,7 @@ class _Generator:
             w("@kernel")
             part(w)
             w("", "")
-        w(*_UPDATE.strip().splitlines())
+        w(*_ACCEPT.strip().splitlines(), "", "", *UPDATE_SOURCE.strip().splitlines())
         self.predict(w)
         return "\n".join(w.lines) + "\n"
 
@@ -222,7 +215,7 @@ class _Generator:
             with w.block('if row["t"] == 0:'):
                 w('row["t"] = t')
             w('age = row["t"] - t')
-            with w.block('if age > row["late_ns"]:'):
+            with w.block("if age > 0:"):
                 w("return LATE_DROPPED")
             w(f'row["seen_of{c}"] = 1', f'row["t_seen{c}"] = t', f'row["z{c}"] = z')
             with w.block("if age < 0:"):
@@ -232,7 +225,7 @@ class _Generator:
             if c >= len(self.model.measurements):
                 w(f'row["i{c - len(self.model.measurements)}"] = z', f'row["fused_of{c}"] += 1')
                 w('row["updates"] += 1')
-                w("return FUSED if age <= 0 else LATE_FUSED")
+                w("return FUSED")
             else:
                 self.fuse(w, c)
 
@@ -270,7 +263,7 @@ class _Generator:
         with w.block(f"if not math.isfinite({' + '.join(f'x{i} + d{i}' for i in range(self.n))}):"):
             w("widen(row)", "return FUSED")
         self.store(w)
-        w("return FUSED if age <= 0 else LATE_FUSED")
+        w("return FUSED")
 
     def learn(self, w: Writer, c: int) -> None:
         """Measurement variance from innovations: E y² = s, of which s - r is the state's part."""

@@ -29,9 +29,10 @@ def equation_row_dtype(model: EquationModel) -> np.dtype[np.void]:
     longs = ["late_ns", "stale_ns", "fused", "gated", "reported"] + [
         f"{name}{c}" for name in CHANNEL_LONGS for c in channels
     ]
-    ints = ["updates", "rejects", "reject_max", "resets", "twin"] + [
+    ints = ["updates", "rejects", "reject_max", "resets", "twin", "history"] + [
         f"{name}{c}" for name in CHANNEL_INTS for c in channels
     ]
+    ints += ["spare"] * (len(ints) % 2)  # no padding: rows are compared and stored as bytes
     return np.dtype(
         [("t", "i8")] + [(f, "f8") for f in floats] + [(f, "i8") for f in longs] + [(f, "i4") for f in ints], align=True
     )

@@ -19,7 +19,7 @@ y_prev     f8     previous innovation divided by its standard deviation
 quantum    f8     smallest change seen between successive samples: the sensor's resolution
 lo, hi     f8     accepted range; scale, offset: value = scale * raw + offset
 gate       f8     limit of ``nis``; a sample above it is rejected
-late_ns    i8     lateness accepted, ns
+late_ns    i8     lateness accepted, ns (twins with a history)
 stale_ns   i8     age after which the twin is stale, ns; 0: ten mean intervals plus 5 s
 fused...   i8     samples by outcome: fused, gated
 updates    i4     updates since the filter last (re)started; 0: no sample yet
@@ -27,6 +27,7 @@ rejects    i4     rejections in a row; reject_max: restart when this many are re
 resets     i4     restarts after rejections or divergence
 learn      i4     bit 0: r is learned, bit 1: q is learned
 reported   i8     ``fused`` at the last report
+history    i4     0: none; else one more than the index of the row's history (edgetwin.model.ordering)
 ========== ====== ==============================================================================
 """
 
@@ -49,6 +50,7 @@ CONFIGURED = (
     "stale_ns",
     "reject_max",
     "learn",
+    "history",
 )
 """Fields that come from the configuration and are not restored from a snapshot."""
 
@@ -64,7 +66,8 @@ def row_dtype(n: int) -> np.dtype[np.void]:
     floats += ["r", "q", "tau", "spread", "dt_mean", "z", "nis", "y", "s", "nis_mean", "y_prev", "quantum"]
     floats += ["lo", "hi", "scale", "offset", "gate"]
     longs = ["t", "t_seen", "late_ns", "stale_ns", "fused", "gated", "reported"]
-    ints = ["updates", "rejects", "reject_max", "resets", "learn", "twin"]
+    ints = ["updates", "rejects", "reject_max", "resets", "learn", "twin", "history"]
+    ints += ["spare"] * (len(ints) % 2)  # no padding: rows are compared and stored as bytes
     return np.dtype(
         [(f, "i8") for f in longs[:2]]
         + [(f, "f8") for f in floats]

@@ -22,23 +22,23 @@ OUTCOMES = 9
 
 
 @kernel
-def update_traced(rows, slot_bank, slot_row, channels, bank, slot, t_ns, value, t_max, outcome, after, index):
+def update_traced(rows, slot_bank, slot_row, channels, bank, slot, t_ns, value, t_max, outcome, after, index, history):
     """As ``update``, and for the m samples of this bank their row afterwards; returns m.
 
     outcome uint8[n]: written at the samples of this bank. after: records[>= m], index int64[>= m]: the row of the
     k-th of them once it was judged, and its position in the batch.
     """
-    counts = np.zeros(OUTCOMES, np.int64)
+    counts = np.zeros((1, OUTCOMES), np.int64)
     m = 0
     for k in range(slot.shape[0]):
         where = slot[k]
         if slot_bank[where] == bank:
             one = slice(k, k + 1)
-            update(rows, slot_bank, slot_row, bank, slot[one], t_ns[one], value[one], t_max, counts)
+            update(rows, slot_bank, slot_row, bank, slot[one], t_ns[one], value[one], t_max, 0, counts, history)
             for o in range(OUTCOMES):
-                if counts[o] != 0:
+                if counts[0, o] > 0:
                     outcome[k] = o
-                    counts[o] = 0
+                counts[0, o] = 0
             after[m] = rows[slot_row[where] // channels]
             index[m] = k
             m += 1

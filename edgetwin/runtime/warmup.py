@@ -51,7 +51,9 @@ def _compile(banks: Sequence[Bank]) -> None:
             np.ones(1, np.int64),
             np.zeros(1),
             0,
-            np.zeros(9, np.int64),
+            0,
+            np.zeros((1, 9), np.int64),
+            bank.history,
         )
         mean = np.zeros((1, bank.size))
         bank.kernels.predict(rows, np.zeros(1, np.int64), 0, mean, mean.copy())

@@ -10,6 +10,7 @@ from filterpy.kalman import KalmanFilter
 from edgetwin.model.builtin import BUILTIN
 from edgetwin.model.compiler import compile_model
 from edgetwin.model.layout import row_dtype, upper
+from edgetwin.model.ordering import make_history
 
 R, Q, TAU, SPREAD = 0.09, 0.04, 7.0, 50.0
 START = 1_700_000_000 * 10**9
@@ -52,7 +53,7 @@ def test_matches_filterpy(name: str, seed: int) -> None:
     n = BUILTIN[name].size
     rows = rows_of(name)
     kernels = compile_model(BUILTIN[name])
-    counts = np.zeros(9, np.int64)
+    counts = np.zeros((1, 9), np.int64)
     steps = rng.choice([0, 1_000_000, 50_000_000, 700_000_000, 1_000_000_000, 20_000_000_000], 400)
     t = START + np.cumsum(steps)
     z = 20 + np.cumsum(rng.normal(0, 0.3, len(t))) + rng.normal(0, 0.3, len(t))
@@ -63,7 +64,7 @@ def test_matches_filterpy(name: str, seed: int) -> None:
     for k in range(len(t)):
         kernels.update(
             rows, np.zeros(1, np.int16), np.zeros(1, np.int32), 0,
-            np.zeros(1, np.int32), t[k : k + 1], z[k : k + 1], 2**62, counts,
+            np.zeros(1, np.int32), t[k : k + 1], z[k : k + 1], 2**62, 0, counts, make_history(rows.dtype, 0, 2),
         )  # fmt: skip
         if k == 0:
             oracle.x = np.zeros((n, 1))
@@ -82,7 +83,7 @@ def test_matches_filterpy(name: str, seed: int) -> None:
         np.testing.assert_allclose(x, oracle.x[:, 0], rtol=1e-9, atol=1e-9)
         scale = np.sqrt(np.outer(np.diag(oracle.P), np.diag(oracle.P)))
         assert np.abs(covariance(rows[0], n) - oracle.P).max() <= 1e-9 * max(scale.max(), 1.0)
-    assert counts.tolist() == [len(t), 0, 0, 0, 0, 0, 0, 0, 0]
+    assert counts[0].tolist() == [len(t), 0, 0, 0, 0, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -94,7 +95,7 @@ def test_predict_matches_filterpy(name: str) -> None:
     t = START + np.arange(20) * 10**9
     kernels.update(
         rows, np.zeros(1, np.int16), np.zeros(1, np.int32), 0,
-        np.zeros(20, np.int32), t, rng.normal(5, 1, 20), 2**62, np.zeros(9, np.int64),
+        np.zeros(20, np.int32), t, rng.normal(5, 1, 20), 2**62, 0, np.zeros((1, 9), np.int64), make_history(rows.dtype, 0, 2),
     )  # fmt: skip
     before = rows.copy()
     mean, variance = np.empty((1, n)), np.empty((1, n))
@@ -120,30 +121,9 @@ def test_covariance_stays_non_negative_at_extreme_ratios(name: str) -> None:
         t = START + np.cumsum(rng.choice([0, 1, 10**6, 10**9, 3600 * 10**9], 5000))
         kernels.update(
             rows, np.zeros(1, np.int16), np.zeros(1, np.int32), 0,
-            np.zeros(5000, np.int32), t, rng.normal(0, 1, 5000), 2**62, np.zeros(9, np.int64),
+            np.zeros(5000, np.int32), t, rng.normal(0, 1, 5000), 2**62, 0, np.zeros((1, 9), np.int64), make_history(rows.dtype, 0, 2),
         )  # fmt: skip
         p = covariance(rows[0], n)
         assert all(rows[0][f"d{i}"] >= 0 for i in range(n))
         assert np.isfinite(p).all()
         assert np.linalg.eigvalsh(p).min() >= -1e-12 * np.trace(p)
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_late_sample_without_process_noise_equals_in_order(name: str) -> None:
-    """Carrying the state back is exact when nothing random happened in between."""
-    kernels = compile_model(BUILTIN[name])
-    n = BUILTIN[name].size
-    z = np.array([1.0, 1.4, 1.9, 2.2, 3.1])
-    t = START + np.arange(5) * 10**9
-    final = []
-    for order in ([0, 1, 2, 3, 4], [0, 1, 2, 4, 3]):
-        rows = rows_of(name)
-        rows["q"], rows["late_ns"] = 0.0, 2 * 10**9
-        counts = np.zeros(9, np.int64)
-        kernels.update(
-            rows, np.zeros(1, np.int16), np.zeros(1, np.int32), 0,
-            np.zeros(5, np.int32), t[order], z[order], 2**62, counts,
-        )  # fmt: skip
-        final.append([rows[0][f"x{i}"] for i in range(n)])
-    assert counts.tolist() == [4, 1, 0, 0, 0, 0, 0, 0, 0]
-    np.testing.assert_allclose(final[0], final[1], rtol=1e-6)

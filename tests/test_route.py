@@ -247,6 +247,7 @@ def test_second_instance_refuses_at_once(gateway: Gateway) -> None:
     assert second.returncode == 1
     assert f"in use by process {gateway.process.pid}" in second.stderr
     assert gateway.get("/healthz") is not None
+    assert gateway.stop(signal.SIGINT) == 130
 
 
 def test_reload_keeps_state_and_a_bad_file_changes_nothing(gateway: Gateway, broker: Broker) -> None:

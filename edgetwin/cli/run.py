@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run until SIGTERM or SIGINT. Raises EdgetwinError when the daemon cannot start."""
+    """Run until SIGTERM (0) or SIGINT (130). Raises EdgetwinError when the daemon cannot start."""
     from edgetwin.config.check import runnable
     from edgetwin.config.load import load
     from edgetwin.runtime import logs
@@ -24,8 +24,9 @@ def run(args: argparse.Namespace) -> int:
 
     from edgetwin.runtime.daemon import Daemon
 
-    async def main() -> None:
-        await Daemon(args.config, config).run()
+    async def main() -> int:
+        daemon = Daemon(args.config, config)
+        await daemon.run()
+        return 130 if daemon.interrupted else 0
 
-    run_loop(main())
-    return 0
+    return run_loop(main())

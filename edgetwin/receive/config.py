@@ -76,12 +76,18 @@ class ReceiverConfig(_Strict, frozen=True, kw_only=True, dict=True):
 
     - source: where frames come from
     - store: where states go
+    - dead_letters: folder of refused payloads, relative to the configuration file; in store.path when absent
+    - dead_letters_max: most of them kept; the oldest make room
+    - dead_letters_bytes_max: most bytes of them kept
     - idle_exit: stop after so long without a frame; run until stopped when absent
     - log: logging
     """
 
     source: MqttFrames
     store: CsvStore | ParquetStore
+    dead_letters: str | None = None
+    dead_letters_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 1_000
+    dead_letters_bytes_max: Annotated[int, Meta(ge=1_024)] = 67_108_864
     idle_exit: Duration | None = None
     log: Log = Log()
 

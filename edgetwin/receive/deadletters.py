@@ -1,9 +1,11 @@
-"""Payloads that are no frames, kept for a look: one file each, bounded in number and bytes."""
+"""Payloads that were refused, kept for a look with the reason beside them; bounded in number and bytes."""
 
 from __future__ import annotations
 
 from collections import deque
 from pathlib import Path
+
+import msgspec
 
 from edgetwin.receive.files import storing
 
@@ -12,7 +14,8 @@ BYTES_MAX = 64 * 1024 * 1024
 
 
 class DeadLetters:
-    """``NNNNNNNN.frame`` in a directory, as received; when full, the oldest goes. Decoding one tells its fault."""
+    """``NNNNNNNN.frame`` in a directory, as received, and ``NNNNNNNN.json`` with topic, reason and size; when full, the
+    oldest goes. Bytes are counted of payloads alone."""
 
     def __init__(self, directory: Path, count_max: int = COUNT_MAX, bytes_max: int = BYTES_MAX) -> None:
         self._directory = directory
@@ -26,12 +29,14 @@ class DeadLetters:
         self._next = found[-1][0] + 1 if found else 0
         self._make_room(0)
 
-    def add(self, payload: bytes) -> None:
+    def add(self, payload: bytes, topic: str, reason: str) -> None:
         """Keep a payload. JournalError when the disk refuses."""
+        about = {"topic": topic, "reason": reason, "bytes": len(payload)}
         payload = payload[: self._bytes_max]
         self._make_room(len(payload), 1)
         with storing(self._directory):
             self._path(self._next).write_bytes(payload)
+            self._path(self._next, "json").write_bytes(msgspec.json.encode(about))
         self._kept.append((self._next, len(payload)))
         self._bytes += len(payload)
         self._next += 1
@@ -42,6 +47,7 @@ class DeadLetters:
             self._bytes -= freed
             with storing(self._directory):
                 self._path(number).unlink(missing_ok=True)
+                self._path(number, "json").unlink(missing_ok=True)
 
-    def _path(self, number: int) -> Path:
-        return self._directory / f"{number:08d}.frame"
+    def _path(self, number: int, kind: str = "frame") -> Path:
+        return self._directory / f"{number:08d}.{kind}"

@@ -50,7 +50,9 @@ class Counters:
 class Receiver:
     """A store in a directory that nobody else writes to. Knows files and no network."""
 
-    def __init__(self, config: CsvStore | ParquetStore, directory: Path, clock: Clock) -> None:
+    def __init__(
+        self, config: CsvStore | ParquetStore, directory: Path, clock: Clock, dead: DeadLetters | None = None
+    ) -> None:
         """JournalError when the directory cannot be written or belongs to another kind of store."""
         self.counters = Counters()
         self._clock = clock
@@ -65,7 +67,7 @@ class Receiver:
         self._store = _make_store(config, directory, done.positions.get("states", 0))
         self._gaps = CsvLog(directory / "gaps.csv", GAP_COLUMNS, done.positions.get("gaps", 0))
         self._events = CsvLog(directory / "events.csv", EVENT_COLUMNS, done.positions.get("events", 0))
-        self._dead = DeadLetters(directory / "dead")
+        self._dead = dead or DeadLetters(directory / "dead-letters")
 
     @property
     def full(self) -> bool:
@@ -123,7 +125,7 @@ class Receiver:
 
     def _set_aside(self, payload: bytes, topic: str, exc: FrameError) -> None:
         self.counters.dead += 1
-        self._dead.add(payload)
+        self._dead.add(payload, topic, str(exc))
         if (suppressed := self._limiter.allow(("dead", topic))) is not None:
             log.warning("frame_refused", topic=topic, error=str(exc), size=len(payload), suppressed=suppressed)
 

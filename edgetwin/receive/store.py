@@ -12,7 +12,7 @@ from edgetwin.codec.frames import Frame
 from edgetwin.receive.files import CsvLog
 from edgetwin.records import Quality
 
-COLUMNS = ("gateway", "twin", "state", "t", "t_ns", "mean", "std", "quality", "unit")
+COLUMNS = ("gateway", "twin", "state", "unit", "t_ns", "t", "mean", "std", "quality")
 QUALITY = tuple(q.name.lower() for q in Quality)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -68,7 +68,7 @@ def _rows(frame: Frame) -> Iterator[tuple[object, ...]]:
         t = iso(report.t_ns)
         values = zip(report.columns, report.mean.tolist(), report.std.tolist(), report.quality.tolist(), strict=True)
         for (twin, state, unit), mean, std, quality in values:
-            yield frame.gateway, twin, state, t, report.t_ns, mean, std, QUALITY[quality], unit
+            yield frame.gateway, twin, state, unit, report.t_ns, t, mean, std, QUALITY[quality]
 
 
 def iso(t_ns: int) -> str:

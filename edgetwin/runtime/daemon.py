@@ -58,6 +58,7 @@ class Daemon:
         self.version = __version__
         self.started_ns = self.clock.wall_ns()
         self.ready = False
+        self.interrupted = False
         self.http_address: tuple[str, int] | None = None
         self.pulse = Pulse(self.clock, self.notifier)
         self.engine = Engine(config)
@@ -85,6 +86,11 @@ class Daemon:
     def stop(self) -> None:
         """Ask for an orderly stop."""
         self._stopping.set()
+
+    def interrupt(self) -> None:
+        """As :meth:`stop`, from the keyboard: ``interrupted`` tells afterwards."""
+        self.interrupted = True
+        self.stop()
 
     async def run(self) -> None:
         """Start, serve until asked to stop, stop. Raises EdgetwinError when it cannot start."""
@@ -115,8 +121,8 @@ class Daemon:
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGTERM, self.stop)
+        loop.add_signal_handler(signal.SIGINT, self.interrupt)
         loop.add_signal_handler(signal.SIGHUP, self._reload_wanted.set)
 
     # ---- start

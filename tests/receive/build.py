@@ -28,7 +28,7 @@ def report_of(seq: int) -> Report:
 def rows_of(reports: Sequence[Report], gateway: str = "g") -> list[Row]:
     """What states.csv must hold for these reports."""
     return [
-        (gateway, twin, state, iso(r.t_ns), str(r.t_ns), repr(mean), repr(std), QUALITY[quality], unit)
+        (gateway, twin, state, unit, str(r.t_ns), iso(r.t_ns), repr(mean), repr(std), QUALITY[quality])
         for r in reports
         for (twin, state, unit), mean, std, quality in zip(
             r.columns, r.mean.tolist(), r.std.tolist(), r.quality.tolist(), strict=True

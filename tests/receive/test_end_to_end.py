@@ -141,7 +141,7 @@ async def test_duplicates_are_stored_once_and_a_cut_frame_stops_nothing(broker: 
         await stored(receiver, 4)
     assert rows(tmp_path / "s") == expected(4)
     assert receiver.counters.duplicates >= 2
-    dead = sorted((tmp_path / "s" / "dead").iterdir())
+    dead = sorted((tmp_path / "s" / "dead-letters").glob("*.frame"))
     assert [p.read_bytes() for p in dead] == [frame(2)[:-9], frame(9, gateway="other")]
 
 

@@ -101,7 +101,7 @@ def test_what_is_no_frame_is_set_aside_and_the_stream_goes_on(tmp_path: Path) ->
         receiver.take(payload)
     receiver.commit()
     assert receiver.counters.dead == 2
-    assert [p.read_bytes() for p in sorted((tmp_path / "dead").iterdir())] == [cut, b""]
+    assert [p.read_bytes() for p in sorted((tmp_path / "dead-letters").glob("*.frame"))] == [cut, b""]
     assert states(tmp_path) == rows_of([report_of(0), report_of(2)])
 
 
@@ -148,12 +148,12 @@ def test_a_store_of_another_kind_or_a_damaged_one_is_refused(tmp_path: Path) -> 
 def test_dead_letters_are_bounded(tmp_path: Path) -> None:
     dead = DeadLetters(tmp_path, count_max=3, bytes_max=10)
     for payload in (b"a", b"bb", b"ccc", b"dddd", b"eeeee", b"f" * 20):
-        dead.add(payload)
-    assert [p.read_bytes() for p in sorted(tmp_path.iterdir())] == [b"f" * 10]
+        dead.add(payload, "t", "why")
+    assert [p.read_bytes() for p in sorted(tmp_path.glob("*.frame"))] == [b"f" * 10]
     again = DeadLetters(tmp_path, count_max=3, bytes_max=100)
     for payload in (b"g", b"h", b"i"):
-        again.add(payload)
-    assert [p.read_bytes() for p in sorted(tmp_path.iterdir())] == [b"g", b"h", b"i"]
+        again.add(payload, "t", "why")
+    assert [p.read_bytes() for p in sorted(tmp_path.glob("*.frame"))] == [b"g", b"h", b"i"]
 
 
 # ---- Parquet
@@ -166,7 +166,7 @@ def parquet_rows(directory: Path) -> list[tuple[str, ...]]:
         t = table["t"].cast("int64").to_pylist()
         columns = [table[name].to_pylist() for name in ("gateway", "twin", "state", "mean", "std", "quality", "unit")]
         rows += [
-            (g, w, s, iso(n), str(n), repr(m), repr(d), q, u)
+            (g, w, s, u, str(n), iso(n), repr(m), repr(d), q)
             for n, (g, w, s, m, d, q, u) in zip(t, zip(*columns, strict=True), strict=True)
         ]
     return rows

@@ -28,11 +28,13 @@ _PUBACK = 0x40
 class DataPath:
     """A socket of one connection, reduced to what paho and aiomqtt use of it; the rest goes to the real one.
 
-    ``fault`` says why the connection was given up, where it was for a reason that paho does not know.
+    ``fault`` says why the connection was given up, where it was for a reason that paho does not know; ``failure`` is an
+    exception on our side of it, which is no fault of the link.
     """
 
     def __init__(self, sock: Any, paho: Any, receiver: Receiver) -> None:
         self.fault = ""
+        self.failure: Exception | None = None
         self._sock = sock
         self._tls = isinstance(sock, ssl.SSLSocket)
         self._paho = paho
@@ -114,6 +116,9 @@ class DataPath:
                 taken = self._receiver.take(self._buffer, self._have, self._control)
             except ConnectionError as exc:
                 self.fault = str(exc)
+                raise
+            except Exception as exc:
+                self.failure = exc
                 raise
             if taken.acks:
                 self._acknowledge(taken.acks)

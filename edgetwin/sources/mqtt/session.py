@@ -92,10 +92,12 @@ class Session(aiomqtt.Client):
         self._paho._create_socket = create_datapath
 
     @property
-    def lost(self) -> SourceError | None:
-        """Why the connection is gone; None while it is there."""
+    def lost(self) -> Exception | None:
+        """Why the connection is gone; None while it is there. A SourceError unless the failure is our own."""
         if not self._disconnected.done():
             return None
+        if self._datapath and self._datapath.failure:
+            return self._datapath.failure
         cause = None if self._disconnected.cancelled() else self._disconnected.exception()
         return SourceError(self._fault or _reason(cause), hint=_hint(cause))
 
@@ -170,7 +172,12 @@ class Session(aiomqtt.Client):
 
     def _on_message(self, client: Any, userdata: Any, message: MQTTMessage) -> None:  # noqa: ARG002
         """QoS 2, once it is released; all else has taken the data path."""
-        self._receiver.take_message(message._topic, bytes(message.payload), message.retain)
+        try:
+            self._receiver.take_message(message._topic, bytes(message.payload), message.retain)
+        except Exception as exc:
+            if self._datapath:
+                self._datapath.failure = exc
+            raise
 
 
 @contextlib.asynccontextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from paho.mqtt.reasoncodes import ReasonCode
+
 from edgetwin.errors import SourceError
 from edgetwin.sources.mqtt.session import Session
 
@@ -39,10 +41,10 @@ class Subscriptions:
         """
         for group in _groups([f for f in wanted if f not in self._asked]):
             self._held.update(group)  # before the answer: the broker may grant what we do not hear of
-            codes = await session.subscribe([(f, self._qos) for f in group])
+            codes: Sequence[int | ReasonCode] = await session.subscribe([(f, self._qos) for f in group])
             self._asked.update(group)
             for filter_, code in zip(group, codes, strict=False):
-                if int(getattr(code, "value", code)) >= _REFUSED:
+                if (code if isinstance(code, int) else code.value) >= _REFUSED:
                     self.refused[filter_] = str(code)
         for group in _groups(sorted(self._held.difference(wanted))):
             await session.unsubscribe(group)

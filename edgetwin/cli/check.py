@@ -1,6 +1,6 @@
 """`edgetwin check`: validate a configuration and print what would run.
 
-Exit code 0 when the daemon can run the file, 2 when there are faults or parts that this release cannot run.
+Exit code 0 when the daemon, or `edgetwin replay`, can run the file, 2 when there are faults or parts that this release cannot run.
 """
 
 from __future__ import annotations
@@ -72,6 +72,8 @@ def _lines(planned: Plan) -> list[str]:
         up = planned.uplink
         tls = " TLS" if up.tls else ""
         lines.append(f"uplink   {up.endpoint}{tls}, topic {up.topic}, every {format_duration(up.every)}")
+    if planned.command == "replay":
+        return [*lines, "runs with `edgetwin replay CONFIG --out DIR`, not as a daemon"]
     return [*lines, f"http     {planned.http or 'off'}"]
 
 

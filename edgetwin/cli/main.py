@@ -20,6 +20,7 @@ COMMANDS = {
     "check": "validate a configuration and print what would run",
     "schema": "print the JSON Schema of the configuration",
     "demo": "show the whole thing on this machine, with nothing to set up",
+    "replay": "run recorded files through the twins",
     "receive": "decode frames on the cloud side",
     "warmup": "compile every kernel into the cache",
     "inspect": "print what a state directory holds",

@@ -1,7 +1,6 @@
 """What types cannot say: whether the parts of a configuration fit together.
 
-Nothing is connected to and nothing is compiled; of files, only those that the daemon must read at its start
-are looked at. The findings are in the order of the file.
+Nothing is connected to and nothing is compiled; of files, only those that must be read at the start are looked at. The findings are in the order of the file.
 """
 
 from __future__ import annotations
@@ -14,32 +13,67 @@ from edgetwin.config.check_twins import check_twin
 from edgetwin.config.equations import equation_model
 from edgetwin.config.findings import Finding, Findings
 from edgetwin.config.models import BUILTIN
-from edgetwin.config.schema import Config
+from edgetwin.config.schema import Config, CsvSource
 from edgetwin.errors import ConfigError
 
-__all__ = ["Finding", "check", "runnable"]
+__all__ = ["Finding", "check", "replayable", "replays", "runnable"]
 
 
 def check(config: Config, base_dir: FilePath) -> list[Finding]:
-    """Every fault and everything this release cannot run yet; empty when the daemon can start.
+    """Every fault and everything this release cannot run yet; empty when the daemon or `edgetwin replay` can run it.
 
     ``base_dir`` is the directory of the configuration file, from which files it names are found.
     """
+    findings = _findings(config, base_dir)
+    if not replays(config):
+        _refuse_recordings(findings)
+    return _sorted(findings)
+
+
+def runnable(config: Config, base_dir: FilePath) -> None:
+    """Return when the daemon can run the configuration; else raise the first finding as ConfigError."""
+    findings = _findings(config, base_dir)
+    _refuse_recordings(findings)
+    for finding in _sorted(findings):
+        raise finding.error()
+
+
+def replayable(config: Config, base_dir: FilePath) -> None:
+    """Return when `edgetwin replay` can run the csv sources of the configuration; else raise the first finding."""
+    findings = _findings(config, base_dir)
+    if not any(isinstance(source, CsvSource) for source in config.sources):
+        findings.error(("sources",), "there is no csv source to replay", "add one with kind: csv", key=True)
+    for finding in _sorted(findings):
+        raise finding.error()
+
+
+def replays(config: Config) -> bool:
+    """Whether the configuration is for `edgetwin replay`: all its sources are recordings."""
+    return all(isinstance(source, CsvSource) for source in config.sources)
+
+
+def _findings(config: Config, base_dir: FilePath) -> Findings:
+    """What is at fault whatever the command."""
     findings = Findings(config)
     _check_names(findings)
-    _check_models(findings)
     positive(findings, ("snapshot_every",), config.snapshot_every)
     check_connections(findings, base_dir)
     for i, twin in enumerate(config.twins):
         check_twin(findings, ("twins", i), twin)
     _check_limits(findings)
+    return findings
+
+
+def _refuse_recordings(findings: Findings) -> None:
+    for i, source in enumerate(findings.config.sources):
+        if isinstance(source, CsvSource):
+            findings.error(
+                ("sources", i), "a csv source is not for the daemon", "run it with `edgetwin replay`, or remove it"
+            )
+
+
+def _sorted(findings: Findings) -> list[Finding]:
     return sorted(findings.found, key=lambda f: (f.line, f.column))
-
-
-def runnable(config: Config, base_dir: FilePath) -> None:
-    """Return when the daemon can run the configuration; else raise the first finding as ConfigError."""
-    for finding in check(config, base_dir):
-        raise finding.error()
 
 
 def _check_names(findings: Findings) -> None:

@@ -37,7 +37,10 @@ def _check_source(findings: Findings, path: Path, source: Source, base_dir: File
     elif isinstance(source, ModbusSource):
         _check_modbus(findings, path, source)
     elif isinstance(source, CsvSource):
-        findings.not_yet(path, "a csv source belongs to `edgetwin replay`, which this release does not have yet")
+        if not _is_file(base_dir, source.path):
+            place = (*path, "path")
+            hint = "the path is relative to the configuration file"
+            findings.error(place, f"there is no file {findings.shown(place, source.path)}", hint)
     elif isinstance(source, SimulatedSource):
         findings.not_yet(path, "a simulated source cannot be run yet", "use an mqtt or modbus source")
 

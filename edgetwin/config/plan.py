@@ -51,8 +51,9 @@ class PlannedUplink(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A checked configuration in short."""
+    """A checked configuration in short; ``command`` is the one that runs it."""
 
+    command: str
     gateway: str
     state_dir: str | None
     sources: list[PlannedSource]
@@ -69,6 +70,7 @@ def plan(config: Config) -> Plan:
         topic = config.uplink.topic.replace("{gateway}", config.gateway)
         uplink = PlannedUplink(where.address, where.tls, topic, float(config.uplink.every))
     return Plan(
+        command="replay" if all(isinstance(s, CsvSource) for s in config.sources) else "run",
         gateway=config.gateway,
         state_dir=config.state_dir,
         sources=[_source(s) for s in config.sources],
@@ -87,7 +89,9 @@ def _source(source: Source) -> PlannedSource:
     if isinstance(source, ModbusSource):
         detail = f"unit {source.unit}, every {source.every:g} s"
         return PlannedSource(source.name, kind, endpoint(source.url).address, False, detail)
-    return PlannedSource(source.name, kind, source.path if isinstance(source, CsvSource) else "", False, "")
+    if isinstance(source, CsvSource):
+        return PlannedSource(source.name, kind, source.path, False, f"time {source.time} in {source.time_unit}")
+    return PlannedSource(source.name, kind, "", False, "")
 
 
 def _twin(config: Config, twin: Twin) -> PlannedTwin:

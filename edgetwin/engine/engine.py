@@ -49,7 +49,7 @@ class Engine:
         self._slots = 0
         self._future_ns = round(config.limits.future * NS)
         self._reporter = Reporter()
-        self._tracing = Tracing()
+        self.tracing = Tracing()
         for twin in config.twins:
             if not is_template(twin):
                 self._add(twin, twin.name, {})
@@ -153,7 +153,7 @@ class Engine:
         n = len(self.sources)
         self.ledger.received += np.bincount(source, minlength=n)
         t_max = min(now_ns + self._future_ns, I64_MAX)
-        trace = self._tracing.run(self.banks, self._slot_bank, self._slot_row, batch, t_max)
+        trace = self.tracing.run(self.banks, self._slot_bank, self._slot_row, batch, t_max)
         cell = source.astype(np.int64) * len(Outcome) + trace.outcome
         self.ledger.counts += np.bincount(cell, minlength=n * len(Outcome)).reshape(n, -1)
         return trace

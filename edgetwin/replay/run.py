@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import numpy as np
+
 from edgetwin.clock import NS, Clock, SystemClock
 from edgetwin.config.schema import Config
 from edgetwin.engine import Engine
-from edgetwin.engine.trace import Tracing
 from edgetwin.errors import SourceError
 from edgetwin.records import Batch
 from edgetwin.replay.feed import SAMPLES_MAX, Block, bind, merged
@@ -78,7 +79,6 @@ class _Run:
         self._clock = clock
         self._engine_ns = 0
         self._start_ns: int | None = None
-        self._tracing = Tracing()
         every_ns = None if every_s is None else max(round(every_s * NS), 1)
         self._states = States(engine, Table(files["states.csv"], STATES_COLUMNS), every_ns)
         self._scores = Scores(engine, Table(files["scores.csv"], SCORES_COLUMNS))
@@ -87,6 +87,7 @@ class _Run:
         self._frames = Frames(engine.config, files["frames.etf"], self._reports.tick_ns)
         self._tally = Tally(engine)
         self._summary_file = files["summary.json"]
+        _compile(engine)
 
     def add(self, block: Block) -> None:
         """Judge the samples of a block and write what they settle."""
@@ -98,7 +99,7 @@ class _Run:
         trace = self._engine.ingest_traced(block.source, Batch(block.slot, block.t_ns, block.value), end_ns)
         self._engine_ns += self._clock.monotonic_ns() - begun
         windows = [
-            Window(bank, self._tracing.of(bank), rows, self._start_ns, block, one)
+            Window(bank, self._engine.tracing.of(bank), rows, self._start_ns, block, one)
             for bank, rows, one in zip(self._engine.banks, before, trace.banks, strict=True)
         ]
         self._scores.add(block, trace)
@@ -112,7 +113,7 @@ class _Run:
         """Settle the last instant, and sum up."""
         if self._start_ns is not None:
             end_ns = self._start_ns + 1
-            windows = [Window(b, self._tracing.of(b), b.rows, self._start_ns) for b in self._engine.banks]
+            windows = [Window(b, self._engine.tracing.of(b), b.rows, self._start_ns) for b in self._engine.banks]
             self._states.add(windows, None, self._start_ns, end_ns)
             for report in self._reports.due(windows, end_ns, last=True):
                 self._frames.add(report)
@@ -120,6 +121,12 @@ class _Run:
         summary = self._tally.summary(self._frames)
         write_summary(summary, self._summary_file)
         return Result(summary, self._engine_ns / NS)
+
+
+def _compile(engine: Engine) -> None:
+    """Have the engine's kernels ready before its time is taken."""
+    nothing = np.zeros(0, np.int32)
+    engine.ingest_traced(nothing, Batch(nothing, nothing.astype(np.int64), nothing.astype(np.float64)), 0)
 
 
 @contextmanager

@@ -83,7 +83,8 @@ async def test_the_store_equals_the_reports(broker: Broker, tmp_path: Path, wind
     async with receiving(broker, tmp_path / "s", window) as receiver, sending(broker, outbox):
         await stored(receiver, 60)
         await outbox.drained.wait()
-    assert rows(tmp_path / "s") == expected(60)
+    # Frames that reach the broker before the receiver has subscribed are refused and come again, after later ones.
+    assert Counter(rows(tmp_path / "s")) == Counter(expected(60))
     assert read(tmp_path / "s" / "gaps.csv") == []
 
 

@@ -56,6 +56,7 @@ def _findings(config: Config, base_dir: FilePath) -> Findings:
     """What is at fault whatever the command."""
     findings = Findings(config)
     _check_names(findings)
+    _check_models(findings)
     positive(findings, ("snapshot_every",), config.snapshot_every)
     check_connections(findings, base_dir)
     for i, twin in enumerate(config.twins):

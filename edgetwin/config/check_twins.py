@@ -7,7 +7,7 @@ import re
 from edgetwin.config.check_connections import positive
 from edgetwin.config.check_signals import check_signal
 from edgetwin.config.findings import Findings
-from edgetwin.config.models import BUILTIN, ModelRules, state_names, user_model
+from edgetwin.config.models import BUILTIN, ModelRules, model_names, state_names, user_model
 from edgetwin.config.places import Path
 from edgetwin.config.schema import Twin, UserModel
 from edgetwin.config.topics import check_twin_name, topic_placeholders
@@ -99,8 +99,7 @@ def _check_model(findings: Findings, path: Path, twin: Twin) -> None:
     elif user is not None:
         _check_user_twin(findings, path, twin, user)
     else:
-        known = [*BUILTIN, *(m.name for m in findings.config.models)]
-        findings.unknown((*path, "model"), "model", twin.model, known)
+        findings.unknown((*path, "model"), "model", twin.model, model_names(findings.config, twin.model))
 
 
 def _check_parameters(findings: Findings, path: Path, twin: Twin, rules: ModelRules) -> None:

@@ -8,6 +8,8 @@ Measurement c is h_c(x, u, p).
 from __future__ import annotations
 
 import hashlib
+import keyword
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -17,6 +19,7 @@ from edgetwin.errors import ConfigError
 
 STATES_MAX, MEASUREMENTS_MAX = 12, 32
 STEP = "dt"
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +41,35 @@ class EquationModel:
         return len(self.states)
 
     @property
+    def stds(self) -> tuple[float, ...]:
+        """Standard deviation of each initial value; where none is given its size, at least 1."""
+        return tuple(s.std or max(abs(s.initial), 1.0) for s in self.states.values())
+
+    @property
     def channels(self) -> tuple[str, ...]:
         """Names a signal may have: measurements, then inputs."""
         return (*self.measurements, *self.inputs)
 
     def digest(self) -> str:
         """Changes with anything the generated code depends on."""
-        text = [self.name, *self.states, *self.inputs, *self.parameters, str(self.continuous)]
-        text += [e.text for e in self.dynamics] + [f"{k}={e.text}" for k, e in self.measurements.items()]
-        text += [f"{s.min} {s.max}" for s in self.states.values()] + [str(q > 0) for q in self.process_noise]
-        return hashlib.sha256("\0".join(text).encode()).hexdigest()[:16]
+        parts = (
+            self.name,
+            [(name, s.min, s.max) for name, s in self.states.items()],
+            self.stds,
+            list(self.inputs),
+            list(self.parameters),
+            self.continuous,
+            [e.text for e in self.dynamics],
+            [(name, e.text) for name, e in self.measurements.items()],
+            [q > 0 for q in self.process_noise],
+        )
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def equation_model(model: UserModel) -> EquationModel:
     """Check a model of the configuration. Raises ConfigError with a ``path`` below the model's entry."""
     _check_names(model)
-    continuous = bool(model.derivatives)
+    continuous = bool(model.derivatives) or not model.updates
     section = "derivatives" if continuous else "updates"
     if continuous and model.updates:
         raise ConfigError("derivatives and updates exclude each other", path="updates", hint="keep one of them")
@@ -78,8 +94,16 @@ def equation_model(model: UserModel) -> EquationModel:
         dynamics=tuple(_parse_at(f"{section}.{s}", equations[s], allowed) for s in model.states),
         continuous=continuous,
         process_noise=tuple(model.process_noise.get(s, 0.0) for s in model.states),
-        measurements={m: _parse_at(f"measurements.{m}", text, names) for m, text in model.measurements.items()},
+        measurements={m: _measurement(m, text, names, model) for m, text in model.measurements.items()},
     )
+
+
+def _measurement(name: str, text: str, names: Collection[str], model: UserModel) -> Expression:
+    path = f"measurements.{name}"
+    expression = _parse_at(path, text, names)
+    if not expression.names & set(model.states):
+        raise ConfigError("measures no state", path=path, hint=f"name one of {', '.join(model.states)}")
+    return expression
 
 
 def _check_names(model: UserModel) -> None:
@@ -87,14 +111,17 @@ def _check_names(model: UserModel) -> None:
     for section, names in (("states", model.states), ("inputs", model.inputs), ("parameters", model.parameters)):
         for name in names:
             path = f"{section}.{name}"
-            if not name.isidentifier() or name in FUNCTIONS or name in (*CONSTANTS, STEP):
-                raise ConfigError(f"{name!r} cannot name a quantity", path=path, hint="letters, digits and _")
+            reserved = name in FUNCTIONS or name in (*CONSTANTS, STEP) or keyword.iskeyword(name)
+            if reserved or not _NAME.fullmatch(name):
+                raise ConfigError(f"{name!r} cannot name a quantity", path=path, hint=_hint(name))
             if name in seen:
                 raise ConfigError(f"{name!r} is also in {seen[name]}", path=path, hint="rename one of them")
             seen[name] = section
     for name in model.measurements:
         if name in model.inputs:
             raise ConfigError(f"{name!r} is also an input", path=f"measurements.{name}", hint="rename one of them")
+    if not model.states:
+        raise ConfigError("a model needs a state", path="states", hint="add a name and {initial: …, unit: …}")
     if len(model.states) > STATES_MAX or len(model.measurements) > MEASUREMENTS_MAX:
         raise ConfigError(
             f"{len(model.states)} states and {len(model.measurements)} measurements",
@@ -104,6 +131,15 @@ def _check_names(model: UserModel) -> None:
     for name, state in model.states.items():
         if state.min is not None and state.max is not None and not state.min < state.max:
             raise ConfigError("min must be below max", path=f"states.{name}", hint="swap or correct them")
+        if not (state.min is None or state.min <= state.initial) or not (
+            state.max is None or state.initial <= state.max
+        ):
+            raise ConfigError("initial is outside min and max", path=f"states.{name}", hint="correct one of them")
+
+
+def _hint(name: str) -> str:
+    plain = _NAME.fullmatch(name) is not None
+    return "it has a meaning in expressions: choose another" if plain else "letters, digits and _, no digit first"
 
 
 def _check_keys(section: str, given: Collection[str], known: Collection[str], what: str) -> None:

@@ -7,7 +7,9 @@ Grammar: numbers, names, ``+ - * / **``, comparisons and ``and or not`` in condi
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection
+import math
+import operator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -21,7 +23,13 @@ FUNCTIONS = {
 
 CONSTANTS = ("pi",)
 TEXT_MAX = 4_000
-_OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow)
+DEPTH_MAX = 60
+"""Levels of parentheses, functions and signs; a chain of sums or products counts as one."""
+_QUOTED_MAX = 60
+_ARITHMETIC: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.Pow: operator.pow,
+}  # fmt: skip
+_OPERATORS = tuple(_ARITHMETIC)
 _COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 _HELP = "numbers, names, + - * / **, comparisons and " + ", ".join(FUNCTIONS)
 
@@ -44,16 +52,21 @@ def parse(text: str, names: Collection[str]) -> Expression:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
         column = getattr(exc, "offset", None)
         place = f" at character {column}" if column else ""
-        raise ConfigError(f"{text!r} is not an expression{place}", hint=_HELP) from exc
+        shown = repr(text if len(text) <= _QUOTED_MAX else text[:_QUOTED_MAX] + "…")
+        raise ConfigError(f"{shown} is not an expression{place}", hint=_HELP) from exc
     used: set[str] = set()
     try:
-        _check(tree, names, used, condition=False)
+        _check(tree, names, used, depth=0)
+        _check_constants(tree)
     except RecursionError as exc:
         raise ConfigError("the expression nests too deep", hint="split it") from exc
     return Expression(text, tree, frozenset(used))
 
 
-def _check(node: ast.expr, names: Collection[str], used: set[str], *, condition: bool) -> None:
+def _check(node: ast.expr, names: Collection[str], used: set[str], depth: int) -> None:
+    """Raise ConfigError unless ``node`` is an allowed number."""
+    if depth > DEPTH_MAX:
+        raise _error(node, f"the expression nests deeper than {DEPTH_MAX} levels", "split it")
     match node:
         case ast.Constant(value=bool()):
             raise _error(node, "True and False are no numbers", "write 1 and 0")
@@ -65,18 +78,16 @@ def _check(node: ast.expr, names: Collection[str], used: set[str], *, condition:
             if not isinstance(op, _OPERATORS):
                 hint = "write ** for powers" if isinstance(op, ast.BitXor) else _HELP
                 raise _error(node, f"the operator {type(op).__name__} is not allowed", hint)
-            _check(node.left, names, used, condition=False)
-            _check(node.right, names, used, condition=False)
+            _check(node.left, names, used, depth)
+            _check(node.right, names, used, depth + 1)
         case ast.UnaryOp(op=ast.USub() | ast.UAdd()):
-            _check(node.operand, names, used, condition=False)
+            _check(node.operand, names, used, depth + 1)
         case ast.Call(func=ast.Name(id=name), keywords=[]):
-            _check_call(node, name, names, used)
-        case ast.Compare() | ast.BoolOp() | ast.UnaryOp(op=ast.Not()) if condition:
-            _check_condition(node, names, used)
-        case ast.Compare() | ast.BoolOp():
-            raise _error(node, "a comparison stands where a number is needed", "use where(condition, then, else)")
+            _check_call(node, name, names, used, depth)
+        case ast.Compare() | ast.BoolOp() | ast.UnaryOp(op=ast.Not()):
+            raise _error(node, "a condition stands where a number is needed", "use where(condition, then, else)")
         case _:
-            raise _error(node, f"{ast.unparse(node)!r} is not allowed", _HELP)
+            raise _error(node, f"{_quoted(node)} is not allowed", _HELP)
 
 
 def _check_name(node: ast.expr, name: str, names: Collection[str], used: set[str]) -> None:
@@ -88,27 +99,76 @@ def _check_name(node: ast.expr, name: str, names: Collection[str], used: set[str
         raise _error(node, f"unknown name {name!r}", hint)
 
 
-def _check_call(node: ast.Call, name: str, names: Collection[str], used: set[str]) -> None:
+def _check_call(node: ast.Call, name: str, names: Collection[str], used: set[str], depth: int) -> None:
     if name not in FUNCTIONS:
         close = get_close_matches(name, FUNCTIONS, 1)
         raise _error(node, f"unknown function {name!r}", f"did you mean {close[0]}?" if close else _HELP)
     if len(node.args) != FUNCTIONS[name] or any(isinstance(a, ast.Starred) for a in node.args):
         raise _error(node, f"{name} takes {FUNCTIONS[name]} arguments", f"there are {len(node.args)}")
     for k, argument in enumerate(node.args):
-        _check(argument, names, used, condition=name == "where" and k == 0)
+        if name == "where" and k == 0:
+            _check_condition(argument, names, used, depth + 1)
+        else:
+            _check(argument, names, used, depth + 1)
 
 
-def _check_condition(node: ast.expr, names: Collection[str], used: set[str]) -> None:
-    if isinstance(node, ast.Compare):
-        if not all(isinstance(op, _COMPARISONS) for op in node.ops):
-            raise _error(node, "only < <= > >= compare", "numbers of measurements are hardly ever equal")
-        for part in (node.left, *node.comparators):
-            _check(part, names, used, condition=False)
-    elif isinstance(node, ast.BoolOp):
-        for part in node.values:
-            _check(part, names, used, condition=True)
-    elif isinstance(node, ast.UnaryOp):
-        _check(node.operand, names, used, condition=True)
+def _check_condition(node: ast.expr, names: Collection[str], used: set[str], depth: int) -> None:
+    if depth > DEPTH_MAX:
+        raise _error(node, f"the expression nests deeper than {DEPTH_MAX} levels", "split it")
+    match node:
+        case ast.Compare():
+            if not all(isinstance(op, _COMPARISONS) for op in node.ops):
+                raise _error(node, "only < <= > >= compare", "numbers of measurements are hardly ever equal")
+            for part in (node.left, *node.comparators):
+                _check(part, names, used, depth + 1)
+        case ast.BoolOp():
+            for part in node.values:
+                _check_condition(part, names, used, depth + 1)
+        case ast.UnaryOp(op=ast.Not()):
+            _check_condition(node.operand, names, used, depth + 1)
+        case _:
+            raise _error(node, f"{_quoted(node)} is no condition", "compare it, as in x > 0")
+
+
+def _check_constants(node: ast.expr) -> float | None:
+    """The value of an arithmetic part without names, None for others; ConfigError where it is not finite.
+
+    So that nothing downstream meets 1/0, 1e999 or 9**9**9.
+    """
+    value: float | None = None
+    match node:
+        case ast.Constant(value=int() | float() as number):
+            value = _finite(node, lambda: float(number))
+        case ast.UnaryOp(op=op):
+            inner = _check_constants(node.operand)
+            if inner is not None and not isinstance(op, ast.Not):
+                value = -inner if isinstance(op, ast.USub) else inner
+        case ast.BinOp(op=op):
+            left, right = _check_constants(node.left), _check_constants(node.right)
+            if left is not None and right is not None:
+                value = _finite(node, lambda: _ARITHMETIC[type(op)](left, right))
+            elif right == 0 and isinstance(op, ast.Div):
+                raise _error(node, "division by zero", "correct the divisor")
+        case _:
+            for child in ast.iter_child_nodes(node):
+                if isinstance(child, ast.expr):
+                    _check_constants(child)
+    return value
+
+
+def _finite(node: ast.expr, compute: Callable[[], float]) -> float:
+    try:
+        value = compute()
+    except (OverflowError, ZeroDivisionError):
+        value = math.inf
+    if isinstance(value, complex) or not math.isfinite(value):
+        raise _error(node, f"{_quoted(node)} has no finite value", "correct the numbers")
+    return value
+
+
+def _quoted(node: ast.expr) -> str:
+    text = ast.unparse(node)
+    return repr(text if len(text) <= _QUOTED_MAX else text[:_QUOTED_MAX] + "…")
 
 
 def _error(node: ast.expr, message: str, hint: str) -> ConfigError:

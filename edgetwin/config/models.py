@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgetwin.config.library import LIBRARY, library_model, library_names
 from edgetwin.config.schema import Config, Twin, UserModel
 
 
@@ -34,8 +35,16 @@ BUILTIN = {
 
 
 def user_model(config: Config, name: str) -> UserModel | None:
-    """The entry of ``models`` of that name."""
+    """The model of that name: an entry of ``models``, or one of the library; None when there is none."""
+    if name.startswith(LIBRARY):
+        return library_model(name)
     return next((m for m in config.models if m.name == name), None)
+
+
+def model_names(config: Config, like: str) -> list[str]:
+    """The names that a twin's ``model`` may have, to choose from for one who wrote ``like``."""
+    own = [*BUILTIN, *(m.name for m in config.models)]
+    return library_names() if like.startswith(LIBRARY) else [*own, *library_names()]
 
 
 def state_names(config: Config, twin: Twin) -> list[str]:

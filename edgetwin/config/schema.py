@@ -280,7 +280,7 @@ class Twin(_Strict, frozen=True, kw_only=True):
     """One asset, or a template of many where the name holds ``{placeholders}``.
 
     - name: name of the twin; {placeholder} makes a template: one twin for each value heard
-    - model: auto, random_walk, constant_velocity, constant_acceleration, first_order, or one of models
+    - model: auto, random_walk, constant_velocity, constant_acceleration, first_order, one of models, or library/name
     - parameters: parameters of the model by name
     - lateness: how late a sample may come and still be fused
     - stale_after: silence after which the estimate is no longer good; ten mean intervals and 5 s when absent

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgetwin.clock import NS
 from edgetwin.config.equations import equation_model
+from edgetwin.config.models import model_names, user_model
 from edgetwin.config.schema import Config, Twin
 from edgetwin.engine import snapshot
 from edgetwin.engine.bank import REASONS, Bank, SignalBank, row_status
@@ -112,9 +113,9 @@ class Engine:
         builtin = BUILTIN.get(name)
         if builtin is not None:
             return SignalBank(builtin, compile_model(builtin))
-        user = next((m for m in self.config.models if m.name == name), None)
+        user = user_model(self.config, name)
         if user is None:
-            raise ConfigError(f"there is no model {name!r}", hint=f"use one of {', '.join(sorted(BUILTIN))}")
+            raise ConfigError(f"there is no model {name!r}", hint=f"use one of {', '.join(model_names(self.config, name))}")
         equations = equation_model(user)
         return EquationBank(equations, compile_equations(equations))
 

@@ -42,9 +42,8 @@ class EquationBank(Bank):
 
     def _configure(self, row: np.void, twin: Twin) -> None:
         for i, state in enumerate(self.model.states.values()):
-            std = state.std or max(abs(state.initial), 1.0)
             row[f"x{i}"] = row[f"x0_{i}"] = state.initial
-            row[f"d{i}"] = row[f"d0_{i}"] = std**2
+            row[f"d{i}"] = row[f"d0_{i}"] = self.model.stds[i] ** 2
             row[f"q{i}"] = self.model.process_noise[i] ** 2
         for k, (name, value) in enumerate(self.model.parameters.items()):
             row[f"p{k}"] = twin.parameters.get(name, value)

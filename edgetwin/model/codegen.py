@@ -120,7 +120,8 @@ def _fuse(w: Writer, model: LinearModel) -> None:
             with w.block("if learn & 2:"):
                 w("q = min(max(q, 1e-12 * r), 1e12 * r)", 'row["q"] = q')
             w('row["y_prev"] = y_norm')
-        w('row["nis_mean"] = row["nis_mean"] + 0.05 * (nis - row["nis_mean"])')
+        with w.block("if settled:"):
+            w('row["nis_mean"] = row["nis_mean"] + 0.05 * (nis - row["nis_mean"])')
         with w.block(f"if not math.isfinite({' + '.join(f'x{i} + d{i}' for i in range(model.size))}):"):
             w('row["resets"] += 1', "restart(row, z, t)", "return FUSED")
         _store(w, model.size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -45,9 +46,12 @@ def compile_equations(model: EquationModel) -> Kernels:
             from edgetwin.model.equation_codegen import generate_equations
         except ImportError as exc:
             raise ModelError(f"model {model.name}: {exc}", hint="pip install sympy") from exc
-        return generate_equations(model)
+        try:
+            return generate_equations(model)
+        except RecursionError as exc:
+            raise ModelError(f"model {model.name}: an expression nests too deep", hint="split it") from exc
 
-    return _load(model.name, model.digest() + _generator_digest(), make)
+    return _load(re.sub(r"\W", "_", model.name), model.digest() + _generator_digest(), make)
 
 
 def _generator_digest() -> str:

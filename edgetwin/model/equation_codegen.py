@@ -1,14 +1,16 @@
 """Generate the extended Kalman filter of a user's equations, as readable source. Needs SymPy; used when compiling only.
 
-Time update: fourth-order Runge-Kutta of the state together with its variational equation (the transition matrix), in as
-many sub-steps as keep ``h * max-row-sum |J|`` at or below 0.2, the process noise entering by the trapezoidal rule over
-each; then Thornton's factor update. Measurement update: Bierman, one scalar at a time, with analytic Jacobians.
+Time update: fourth-order Runge-Kutta of the state together with its variational equation (the transition matrix), in
+sub-steps chosen anew from the Jacobian at the start of each, so that ``h * max-row-sum |J|`` is at most 0.2, the states
+measured in their initial standard deviations (which makes the choice independent of units). Process noise enters by the
+trapezoidal rule over each sub-step; then Thornton's factor update. Measurement update: Bierman, one scalar at a time,
+with analytic Jacobians. What is not finite afterwards starts again from the initial values.
 Sources: Hairer, Norsett, Wanner, "Solving Ordinary Differential Equations I", II.1; Bierman (1977), ch. V and VII.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -18,7 +20,7 @@ from edgetwin.config.equations import STEP, EquationModel
 from edgetwin.model.layout import upper
 from edgetwin.model.ordering import UPDATE_SOURCE
 from edgetwin.model.spec import LinearModel, NoiseColumn
-from edgetwin.model.symbolic import statements, to_sympy
+from edgetwin.model.symbolic import derivative, statements, to_sympy
 from edgetwin.model.unrolled import Unrolled, Writer, add, times, upper_name
 
 _HEADER = '''"""Extended Kalman filter of the model {name}. Generated; edits are overwritten."""
@@ -63,8 +65,9 @@ class _Symbols:
         names = [*model.states, *model.inputs, *model.parameters]
         table = dict(zip(names, [*self.x, *self.i, *self.p], strict=True)) | {STEP: sympy.Symbol(STEP, real=True)}
         self.dynamics = [to_sympy(e, table) for e in model.dynamics]
-        self.jacobian = [[sympy.diff(f, x) for x in self.x] for f in self.dynamics]
+        self.jacobian = [[derivative(f, x) for x in self.x] for f in self.dynamics]
         self.measurements = [to_sympy(e, table) for e in model.measurements.values()]
+        self.gradients = [[derivative(h, x) for x in self.x] for h in self.measurements]
         self.arguments = ", ".join(str(s) for s in [*self.x, *self.i, *self.p])
 
     def pattern(self) -> set[tuple[int, int]]:
@@ -79,14 +82,14 @@ class _Generator:
         self.n = model.size
         self.symbols = _Symbols(model)
         self.entries = sorted(self.symbols.pattern())
-        closed = _closure(set(self.entries), self.n) if model.continuous else set(self.entries)
+        closed = _closure(set(self.entries), self.n) if model.continuous else _with_diagonal(self.entries, self.n)
         self.algebra = Unrolled(_as_linear(model, closed))
         self.closed = closed
 
     def source(self) -> str:
         w = Writer()
         w(*_HEADER.format(name=self.model.name, channels=len(self.model.channels)).splitlines(), "", "")
-        parts: list[Callable[[Writer], None]] = [self.field, self.propagate, self.widen]
+        parts: list[Callable[[Writer], None]] = [self.field, self.propagate, self.widen, self.restart, self.is_finite]
         parts += [partial(self.measure, c=c) for c in range(len(self.model.measurements))]
         parts += [partial(self.take, c=c) for c in range(len(self.model.channels))]
         parts += [self.dispatch]
@@ -113,7 +116,7 @@ class _Generator:
     def measure(self, w: Writer, c: int) -> None:
         """Measurement c and the entries of its gradient that are not constant."""
         h = self.symbols.measurements[c]
-        outputs = [("z", h)] + [(f"h{j}", sympy.diff(h, x)) for j, x in enumerate(self.symbols.x)]
+        outputs = [("z", h)] + [(f"h{j}", entry) for j, entry in enumerate(self.symbols.gradients[c])]
         kept = outputs[:1] + [(name, e) for name, e in outputs[1:] if not e.is_number]
         with w.block(f"def measure_{c}({self.symbols.arguments}):"):
             w(*statements(kept, "c"))
@@ -132,35 +135,46 @@ class _Generator:
         with w.block("def propagate(row, dt):"):
             self.load(w)
             if self.model.continuous:
-                self.call_field(w, [f"x{i}" for i in range(self.n)], "a")
-                w("rate = 0.0")
-                for i in range(self.n):
-                    row = [f"abs(j{i}_{j}a)" for k, j in self.entries if k == i]
-                    if row:
-                        w(f"rate = max(rate, {' + '.join(row)})")
-                w("wanted = STEP_RATE * rate * dt", "steps = STEPS_MAX")
-                with w.block("if wanted < STEPS_MAX - 1:"):
-                    w("steps = int(wanted) + 1")
-                w("h = dt / steps")
-                with w.block("for _ in range(steps):"):
+                w("remaining = dt")
+                with w.block("for count in range(STEPS_MAX):"):
+                    self.call_field(w, [f"x{i}" for i in range(self.n)], "_1")
+                    self.sub_step(w)
                     self.runge_kutta(w)
                     self.factors(w)
+                    with w.block("if h >= remaining:"):
+                        w("break")
+                    w("remaining = remaining - h")
             else:
                 self.call_field(w, [f"x{i}" for i in range(self.n)], "")
                 w(
                     "h = dt",
-                    *(f"f{i}_{j} = j{i}_{j}" for i, j in self.entries),
+                    *(f"f{i}_{j} = {f'j{i}_{j}' if (i, j) in self.entries else '0.0'}" for i, j in sorted(self.closed)),
                     *(f"x{i} = v{i}" for i in range(self.n)),
                 )
                 self.factors(w)
             self.store(w)
 
+    def sub_step(self, w: Writer) -> None:
+        """h: an equal part of the time that remains, by the Jacobian of stage 1; all of it when that is not finite."""
+        scale = self.model.stds
+        w("rate = 0.0")
+        for i in range(self.n):
+            row = [times(f"abs(j{i}_{j}_1)", repr(scale[j] / scale[i])) for k, j in self.entries if k == i]
+            if row:
+                w(f"rate = max(rate, {add(row)})")
+        w("parts = STEP_RATE * rate * remaining", "left = STEPS_MAX - count", "h = remaining")
+        with w.block("if parts >= left:"):
+            w("h = remaining / left")
+        with w.block("elif parts >= 1.0:"):
+            w("h = remaining / (math.floor(parts) + 1)")
+
     def runge_kutta(self, w: Writer) -> None:
-        """x and F over one sub-step h."""
+        """x and F over one sub-step h; stage 1 has been evaluated."""
         n, pattern = self.n, sorted(self.closed)
         for stage in range(1, 5):
-            states = [f"x{i}" if stage == 1 else f"y{i}" for i in range(n)]
-            self.call_field(w, states, f"_{stage}")
+            states = [f"y{i}" for i in range(n)]
+            if stage > 1:
+                self.call_field(w, states, f"_{stage}")
             for i, j in pattern:
                 terms = [times(f"j{i}_{k}_{stage}", self.phi(k, j, stage)) for m, k in self.entries if m == i]
                 w(f"g{i}_{j}_{stage} = {add(terms) or '0.0'}")
@@ -193,14 +207,22 @@ class _Generator:
                 w(f"x{i} = min(x{i}, {state.max!r})")
 
     def widen(self, w: Writer) -> None:
-        """Forget what the filter believes of its accuracy; a state that is not finite starts again."""
+        """Forget what the filter believes of its accuracy."""
         with w.block("def widen(row):"):
-            for i in range(self.n):
-                with w.block(f'if not math.isfinite(row["x{i}"]):'):
-                    w(f'row["x{i}"] = row["x0_{i}"]')
-                w(f'row["d{i}"] = row["d0_{i}"]')
+            w(*(f'row["d{i}"] = row["d0_{i}"]' for i in range(self.n)))
             w(*(f'row["{upper_name(i, j)}"] = 0.0' for i, j in upper(self.n)))
-            w('row["resets"] += 1')
+            w('row["resets"] += 1', 'row["updates"] = 0')
+
+    def restart(self, w: Writer) -> None:
+        """Begin again from the initial values: the filter has diverged."""
+        with w.block("def restart(row):"):
+            w(*(f'row["x{i}"] = row["x0_{i}"]' for i in range(self.n)), "widen(row)")
+
+    def is_finite(self, w: Writer) -> None:
+        with w.block("def is_finite(row):"):
+            fields = [*(f"x{i}" for i in range(self.n)), *(f"d{i}" for i in range(self.n))]
+            fields += [upper_name(i, j) for i, j in upper(self.n)]
+            w("return math.isfinite(" + " + ".join(f'row["{f}"]' for f in fields) + ")")
 
     # ---- samples
 
@@ -222,6 +244,8 @@ class _Generator:
                 w("dt = -1e-9 * age", 'mean = row["dt_mean"]')
                 w('row["dt_mean"] = mean + 0.05 * (dt - mean) if mean > 0.0 else dt')
                 w("propagate(row, dt)", 'row["t"] = t')
+                with w.block("if not is_finite(row):"):
+                    w("restart(row)")
             if c >= len(self.model.measurements):
                 w(f'row["i{c - len(self.model.measurements)}"] = z', f'row["fused_of{c}"] += 1')
                 w('row["updates"] += 1')
@@ -238,7 +262,10 @@ class _Generator:
             w("r = max(1e-6 * z * z, 1e-12)")
         g = self.algebra.projections(w, h)
         self.algebra.innovation_variance(w, g)
-        w("nis = y * y / s", f'row["nis{c}"] = nis', f'row["y{c}"] = y', f'row["s{c}"] = s')
+        w("nis = y * y / s")
+        with w.block("if not math.isfinite(nis):"):
+            w("restart(row)", f'row["gated_of{c}"] += 1', "return GATED")
+        w(f'row["nis{c}"] = nis', f'row["y{c}"] = y', f'row["s{c}"] = s')
         w(f'settled = row["learn_of{c}"] == 0 or row["fused_of{c}"] >= 10')
         with w.block('if settled and not (nis <= row["gate"]):'):
             w(f'row["gated_of{c}"] += 1', f'row["rejects_of{c}"] += 1')
@@ -260,9 +287,9 @@ class _Generator:
             *(f'rejects = max(rejects, row["rejects_of{k}"])' for k in range(len(self.model.measurements))),
         )
         w('row["rejects"] = rejects')
-        with w.block(f"if not math.isfinite({' + '.join(f'x{i} + d{i}' for i in range(self.n))}):"):
-            w("widen(row)", "return FUSED")
         self.store(w)
+        with w.block("if not is_finite(row):"):
+            w("restart(row)")
         w("return FUSED")
 
     def learn(self, w: Writer, c: int) -> None:
@@ -275,8 +302,7 @@ class _Generator:
     def gradient(self, c: int) -> list[str | None]:
         """Entries of the gradient: None for 0, a number, or the name that measure returns."""
         row: list[str | None] = []
-        for j, x in enumerate(self.symbols.x):
-            entry = sympy.diff(self.symbols.measurements[c], x)
+        for j, entry in enumerate(self.symbols.gradients[c]):
             row.append((None if entry == 0 else repr(float(entry))) if entry.is_number else f"h{j}")
         return row
 
@@ -293,7 +319,8 @@ class _Generator:
             w(
                 '"""Means and variances of the rows ``index`` int64[m] at ``t_ns``, into float64[m, states].',
                 "",
-                "Inputs are held. A row newer than ``t_ns`` is given at its own time; one without a sample is NaN.",
+                "Inputs are held. A row newer than ``t_ns`` is given at its own time; one without a sample, or that",
+                "diverges on the way, is NaN.",
                 '"""',
                 "scratch = rows[:1].copy()",
             )
@@ -305,6 +332,9 @@ class _Generator:
                 w('dt = 1e-9 * max(t_ns - row["t"], 0)')
                 with w.block("if dt > 0.0:"):
                     w("propagate(row, dt)")
+                with w.block("if not is_finite(row):"):
+                    w(*(f"mean[k, {i}] = math.nan" for i in range(self.n)))
+                    w(*(f"variance[k, {i}] = math.nan" for i in range(self.n)), "continue")
                 for i in range(self.n):
                     parts = [f'row["d{i}"]']
                     parts += [f'row["{upper_name(i, j)}"] ** 2 * row["d{j}"]' for j in range(i + 1, self.n)]
@@ -331,12 +361,16 @@ def generate_equations(model: EquationModel) -> str:
 
 def _closure(pattern: set[tuple[int, int]], n: int) -> set[tuple[int, int]]:
     """Entries of exp(J h) that may be non-zero: the reflexive transitive closure."""
-    closed = pattern | {(i, i) for i in range(n)}
+    closed = _with_diagonal(pattern, n)
     while True:
         more = closed | {(i, j) for i, k in closed for m, j in closed if k == m}
         if more == closed:
             return closed
         closed = more
+
+
+def _with_diagonal(entries: Iterable[tuple[int, int]], n: int) -> set[tuple[int, int]]:
+    return {*entries, *((i, i) for i in range(n))}
 
 
 def _as_linear(model: EquationModel, transition: set[tuple[int, int]]) -> LinearModel:

@@ -14,6 +14,7 @@ import sympy
 from sympy.printing.pycode import PythonCodePrinter
 
 from edgetwin.config.expressions import Expression
+from edgetwin.errors import ModelError
 
 _DIRECT = {
     name: getattr(sympy, name)
@@ -22,9 +23,35 @@ _DIRECT = {
 _COMPARE = {ast.Lt: sympy.Lt, ast.LtE: sympy.Le, ast.Gt: sympy.Gt, ast.GtE: sympy.Ge}
 
 
+class _Printer(PythonCodePrinter):  # type: ignore[misc]
+    """Whole numbers beyond what int64 arithmetic can take are written as floats."""
+
+    def _print_Integer(self, expr: Any) -> str:
+        return str(int(expr)) if abs(expr) < 2**31 else repr(float(expr))
+
+    def _print_Rational(self, expr: Any) -> str:
+        return f"{self._print_Integer(expr.p)}/{self._print_Integer(expr.q)}"
+
+
 def to_sympy(expression: Expression, symbols: Mapping[str, Any]) -> Any:
     """The SymPy form of an expression; ``symbols`` has one real symbol for each name."""
-    return _convert(expression.tree, {"pi": sympy.pi, **symbols})
+    form = _convert(expression.tree, {"pi": sympy.pi, **symbols})
+    _check_real(form, expression.text)
+    return form
+
+
+def derivative(form: Any, symbol: Any) -> Any:
+    """Partial derivative, written so that ``x**p`` has none of the form 0/0 at x = 0."""
+    made = sympy.diff(form, symbol)
+    if any(power.exp.free_symbols for power in form.atoms(sympy.Pow)):
+        made = sympy.powsimp(made)
+    _check_real(made, str(form))
+    return made
+
+
+def _check_real(form: Any, text: str) -> None:
+    if form.has(sympy.I, sympy.zoo, sympy.oo, -sympy.oo, sympy.nan):
+        raise ModelError(f"{text} is not a real, finite number", hint="look for logarithms and roots of constants below 0")
 
 
 def statements(assignments: Sequence[tuple[str, Any]], prefix: str) -> list[str]:
@@ -32,7 +59,7 @@ def statements(assignments: Sequence[tuple[str, Any]], prefix: str) -> list[str]
     common, reduced = sympy.cse(
         [expression for _, expression in assignments], symbols=sympy.numbered_symbols(prefix), order="none"
     )
-    printer = PythonCodePrinter({"fully_qualified_modules": True, "standard": "python3"})
+    printer = _Printer({"fully_qualified_modules": True, "standard": "python3"})
     lines = [f"{name} = {printer.doprint(expression)}" for name, expression in common]
     return lines + [
         f"{name} = {printer.doprint(expression)}" for (name, _), expression in zip(assignments, reduced, strict=True)

@@ -105,7 +105,7 @@ class Unrolled:
         n = self.n
         for j in range(n - 1, -1, -1):
             square = [times(names.get((j, k)), names.get((j, k)), self.variance_name(k)) for k in range(self.columns)]
-            w(f"e{j} = {add(square)}")
+            w(f"e{j} = {add(square) or '0.0'}")
             if j == 0:
                 break
             w(f"inverse = 1.0 / e{j} if e{j} > 0.0 else 0.0")
@@ -139,7 +139,7 @@ class Unrolled:
         return names
 
     def innovation_variance(self, w: Writer, g: list[str | None]) -> None:
-        w("s = r + " + str(add([times(g[j], g[j], f"d{j}") for j in range(self.n)])))
+        w("s = r + " + (add([times(g[j], g[j], f"d{j}") for j in range(self.n)]) or "0.0"))
 
     def bierman(self, w: Writer, g: list[str | None]) -> None:
         """Measurement update with innovation y; afterwards s is the innovation variance again."""

@@ -126,7 +126,7 @@ class Reports:
         pairs = zip(bank.tolist(), row.tolist(), strict=True)
         columns = tuple(chain.from_iterable(self._columns[b][r] for b, r in pairs))
         means, stds, qualities = [], [], []
-        for number in np.unique(bank).tolist():
+        for number in [int(bank[0])] if bank[0] == bank[-1] else np.unique(bank).tolist():
             due, of = found[number], index[bank == number]
             means.append(due.mean[of].ravel())
             stds.append(due.std[of].ravel())

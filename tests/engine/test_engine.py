@@ -158,6 +158,13 @@ def test_learned_noise_is_right_within_a_third(noise: float) -> None:
     assert outcomes(engine)["FUSED"] > 2990
 
 
+def test_learning_the_scale_does_not_look_inconsistent() -> None:
+    engine = Engine(config([{"name": "m", "signals": {"x": {"source": "plant", "topic": "t"}}}]))
+    rng = np.random.default_rng(9)
+    feed(engine, 50.0 + rng.normal(0, 2.0, 40))
+    assert engine.estimate("m", None, T0 + 40 * SECOND).quality is Quality.GOOD
+
+
 def test_a_constant_signal_may_begin_to_move() -> None:
     engine = Engine(config([{"name": "m", "signals": {"x": {"source": "plant", "topic": "t"}}}]))
     feed(engine, np.concatenate([np.full(500, 21.5), np.tile([21.5, 21.6], 50)]))

@@ -1,6 +1,7 @@
 """`edgetwin check`: validate a configuration and print what would run.
 
-Exit code 0 when the daemon, or `edgetwin replay`, can run the file, 2 when there are faults or parts that this release cannot run.
+Exit code 0 when the daemon, or `edgetwin replay`, can run the file, 2 when there are faults or parts that this release
+cannot run.
 """
 
 from __future__ import annotations

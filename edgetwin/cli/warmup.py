@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from edgetwin.clock import NS, SystemClock
 from edgetwin.errors import EdgetwinError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command has no options; ``EDGETWIN_CACHE`` says where the cache is."""
+    """A configuration whose models are to be compiled; without one, all built-in models."""
+    parser.add_argument(
+        "config", nargs="?", type=Path, help="compile what this file needs (default: all built-in models)"
+    )
     parser.epilog = "EDGETWIN_CACHE moves the cache; it must be the same for `warmup` and `run`."
 
 
-def run(_args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Exit status: 0, or 1 when a kernel does not compile or the cache cannot be written."""
+    from edgetwin.config.load import load
+    from edgetwin.engine import Engine
     from edgetwin.kernels.jit import cache_directory
-    from edgetwin.runtime.warmup import warmup
+    from edgetwin.runtime.warmup import mark_warm, warmup
 
     clock = SystemClock()
     start = clock.monotonic_ns()
+    engine = Engine(load(args.config)) if args.config else None
     try:
         cache_directory().mkdir(parents=True, exist_ok=True)
-        warmup()
+        warmup(engine)
+        mark_warm(engine)
     except (EdgetwinError, OSError) as exc:
         print(f"edgetwin warmup: {exc}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""A file of frames (``.etf``): each frame as in docs/frames.md after its length, nothing before, between or behind them.
+"""A file of frames (``.etf``): each as docs/frames.md specifies it, after its length, and nothing else.
 
 ::
 
@@ -25,7 +25,10 @@ def append_frame(file: IO[bytes], frame: bytes) -> int:
 
 
 def read_frames(file: IO[bytes]) -> Iterator[bytes]:
-    """The frames of a file from where it stands, undecoded. FrameError, with the byte, where it is cut or no such file."""
+    """The frames of a file from where it stands, undecoded.
+
+    FrameError, with the byte, where it is cut or when it is another kind of file.
+    """
     position = 0
     while head := file.read(_LENGTH.size):
         length = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else 0

@@ -1,6 +1,7 @@
 """What types cannot say: whether the parts of a configuration fit together.
 
-Nothing is connected to and nothing is compiled; of files, only those that must be read at the start are looked at. The findings are in the order of the file.
+Nothing is connected to and nothing is compiled; of files, only those that must be read at the start are looked at. The
+findings are in the order of the file.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def _check_models(findings: Findings) -> None:
         try:
             equation_model(model)
         except ConfigError as exc:
-            findings.error(("models", i, *exc.path.split(".")), exc.message, exc.hint)
+            findings.error(("models", i, *exc.path.split(".", 1)), exc.message, exc.hint)
 
 
 def _distinct(findings: Findings, section: str, what: str, names: Iterable[str]) -> None:

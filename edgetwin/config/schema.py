@@ -112,7 +112,7 @@ class CsvSource(_Strict, frozen=True, tag_field="kind", tag="csv"):
     """A recorded file for `edgetwin replay`.
 
     - name: what signals call this source
-    - path: the CSV file, relative to the configuration file; may be gzipped
+    - path: the file, relative to the configuration file: CSV with a header, plain or gzipped, or Parquet
     - time: the column that holds the time of a row
     - time_unit: unit of the time column
     """

@@ -167,6 +167,7 @@ class SignalBank(Bank):
     def innovations(
         self, after: NDArray[np.void], channel: NDArray[np.int64], raw: NDArray[np.float64], outcome: NDArray[np.uint8]
     ) -> NDArray[np.float64]:
+        del channel  # a row has one
         first = (outcome == Outcome.FUSED) & (after["updates"] == 1)  # started, or started again, from the sample
         known = predicted(outcome) & ~first
         figures = np.stack([after["scale"] * raw + after["offset"], after["y"], after["s"], after["nis"]])

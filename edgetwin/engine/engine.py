@@ -52,6 +52,7 @@ class Engine:
         self._reporter = Reporter()
         self.tracing = Tracing()
         for twin in config.twins:
+            self._bank(twin.model)  # templates too: a kernel must not be compiled when the first machine speaks
             if not is_template(twin):
                 self._add(twin, twin.name, {})
 
@@ -115,7 +116,9 @@ class Engine:
             return SignalBank(builtin, compile_model(builtin))
         user = user_model(self.config, name)
         if user is None:
-            raise ConfigError(f"there is no model {name!r}", hint=f"use one of {', '.join(model_names(self.config, name))}")
+            raise ConfigError(
+                f"there is no model {name!r}", hint=f"use one of {', '.join(model_names(self.config, name))}"
+            )
         equations = equation_model(user)
         return EquationBank(equations, compile_equations(equations))
 
@@ -151,13 +154,9 @@ class Engine:
 
     def ingest_traced(self, source: NDArray[np.int32], batch: Batch, now_ns: int) -> Trace:
         """As :meth:`ingest`, for samples of several sources (int32[n], one for each), and tells what each one did."""
-        n = len(self.sources)
-        self.ledger.received += np.bincount(source, minlength=n)
+        self.ledger.received += np.bincount(source, minlength=len(self.sources))
         t_max = min(now_ns + self._future_ns, I64_MAX)
-        trace = self.tracing.run(self.banks, self._slot_bank, self._slot_row, batch, t_max)
-        cell = source.astype(np.int64) * len(Outcome) + trace.outcome
-        self.ledger.counts += np.bincount(cell, minlength=n * len(Outcome)).reshape(n, -1)
-        return trace
+        return self.tracing.run(self.banks, self._slot_bank, self._slot_row, source, batch, t_max, self.ledger.counts)
 
     def count(self, source: int, outcome: Outcome, n: int = 1) -> None:
         """Enter ``n`` samples that never reached a filter."""

@@ -16,7 +16,7 @@ from edgetwin.records import Batch
 @dataclass(frozen=True, slots=True)
 class BankTrace:
     """The samples of one bank: ``index`` int64[m] their positions in the batch, ``row`` int64[m] their rows in the
-    bank, ``after`` records[m] each row once the sample was judged."""
+    bank, ``after`` records[m] each row once the batch was taken up to the sample."""
 
     index: NDArray[np.int64]
     row: NDArray[np.int64]
@@ -58,10 +58,16 @@ class Tracing:
         banks: Sequence[Bank],
         slot_bank: NDArray[np.int16],
         slot_place: NDArray[np.int32],
+        source: NDArray[np.int32],
         batch: Batch,
         t_max: int,
+        counts: NDArray[np.int64],
     ) -> Trace:
-        """Fuse ``batch`` in order and tell. ``slot_bank`` and ``slot_place`` say where each slot lives."""
+        """Fuse ``batch`` in order, count, and tell.
+
+        ``slot_bank`` and ``slot_place`` say where each slot lives, ``source`` int32[n] the row of ``counts`` of each
+        sample.
+        """
         outcome = np.empty(len(batch), np.uint8)
         figures = np.empty((4, len(batch)))
         traces = []
@@ -69,6 +75,8 @@ class Tracing:
         for number, bank in enumerate(banks):
             m = int(np.count_nonzero(owner == number))
             after, index = np.empty(m, bank.rows.dtype), np.empty(m, np.int64)
+            rewinds = bool((bank.rows["history"] > 0).any())
+            judged = np.empty(m if rewinds else 0, bank.rows.dtype)
             self.of(bank).update(
                 bank.rows,
                 slot_bank,
@@ -79,13 +87,18 @@ class Tracing:
                 batch.t_ns,
                 batch.value,
                 t_max,
+                source,
+                counts,
+                bank.history,
                 outcome,
                 after,
+                judged,
                 index,
-                bank.history,
             )
             row, channel = np.divmod(slot_place[batch.slot[index]].astype(np.int64), bank.channels)
-            figures[:, index] = bank.innovations(after, channel, batch.value[index], outcome[index])
+            own = judged if rewinds else after
+            with np.errstate(over="ignore", invalid="ignore"):  # values that are invalid may be beyond all scales
+                figures[:, index] = bank.innovations(own, channel, batch.value[index], outcome[index])
             traces.append(BankTrace(index, row, after))
         value, innovation, variance, nis = figures
         return Trace(outcome, value, value - innovation, np.sqrt(variance), nis, tuple(traces))

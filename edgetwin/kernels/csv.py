@@ -40,8 +40,9 @@ def scan_rows(
     final: nothing follows ``buf``, so its end ends a row. wanted int64[columns]: 0 for the time, k > 0 for
     ``values[:, k - 1]``, -1 for a column to skip. unit: of the time, as in ``times.UNITS``. line: number of the line at
     ``start``. t_ns int64[rows_max], values float64[rows_max, columns]: written; an empty or absent cell is NaN. odd
-    int64[odd_max, 5]: cells that were not read, in order, their place in the outputs left unset; every time that is empty or
-    absent is among them. Blank lines are passed over. After TOO_MANY and BAD_QUOTE the next line is that of the fault.
+    int64[odd_max, 5]: cells that were not read, in order, their place in the outputs left unset; every time that is
+    empty or absent is among them. Blank lines are passed over. After TOO_MANY and BAD_QUOTE the next line is that of
+    the fault.
     """
     n = buf.shape[0]
     columns = wanted.shape[0]
@@ -115,8 +116,8 @@ def _note(odd: Array, odds: int, row: int, column: int, a: int, b: int, line: in
 
 @kernel
 def _cell(buf: Array, i: int, n: int, delimiter: int) -> tuple[int, int, int, int, bool]:
-    """The cell at ``i``: first byte, byte after the last, index of what ends it (a delimiter, a line feed or ``n``), line
-    feeds inside, and whether its quotes are in order. White space around the text is not part of it."""
+    """The cell at ``i``: first byte, byte after the last, index of what ends it (a delimiter, a line feed or ``n``),
+    line feeds inside, and whether its quotes are in order. White space around the text is not part of it."""
     breaks = 0
     if i < n and at(buf, i) == _QUOTE:
         i += 1
@@ -140,8 +141,7 @@ def _cell(buf: Array, i: int, n: int, delimiter: int) -> tuple[int, int, int, in
     else:
         a = i
         while i < n:
-            c = at(buf, i)
-            if c == delimiter or c == _NEWLINE:
+            if at(buf, i) == delimiter or at(buf, i) == _NEWLINE:
                 break
             i += 1
         b = i

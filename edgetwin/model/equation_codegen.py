@@ -211,7 +211,7 @@ class _Generator:
         with w.block("def widen(row):"):
             w(*(f'row["d{i}"] = row["d0_{i}"]' for i in range(self.n)))
             w(*(f'row["{upper_name(i, j)}"] = 0.0' for i, j in upper(self.n)))
-            w('row["resets"] += 1', 'row["updates"] = 0')
+            w('row["resets"] += 1', 'row["updates"] = 0', 'row["nis_mean"] = 1.0')
 
     def restart(self, w: Writer) -> None:
         """Begin again from the initial values: the filter has diverged."""
@@ -277,10 +277,12 @@ class _Generator:
             w(f"({names},) = measure_{c}({self.symbols.arguments})", "y = z - zh")
             g = self.algebra.projections(w, h)
             self.algebra.innovation_variance(w, g)
+            w("nis = y * y / s")
         self.algebra.bierman(w, g)
         self.clamp(w)
         self.learn(w, c)
-        w('row["nis_mean"] = row["nis_mean"] + 0.05 * (min(nis, 1e6) - row["nis_mean"])')
+        with w.block("if settled:"):
+            w('row["nis_mean"] = row["nis_mean"] + 0.05 * (min(nis, 1e6) - row["nis_mean"])')
         w(f'row["fused_of{c}"] += 1', f'row["rejects_of{c}"] = 0', 'row["updates"] += 1')
         w(
             "rejects = 0",

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ENTRY = np.dtype(
-    [("t", "i8"), ("raw", "f8"), ("channel", "i4"), ("source", "i4"), ("outcome", "i4")],
+    [("t", "i8"), ("raw", "f8"), ("channel", "i8"), ("source", "i8"), ("outcome", "i8")],
     align=True,
 )
 """One remembered sample: measurement time in ns, raw value, channel of its row, ledger row and outcome."""

@@ -24,7 +24,10 @@ _COMPARE = {ast.Lt: sympy.Lt, ast.LtE: sympy.Le, ast.Gt: sympy.Gt, ast.GtE: symp
 
 
 class _Printer(PythonCodePrinter):  # type: ignore[misc]
-    """Whole numbers beyond what int64 arithmetic can take are written as floats."""
+    """Floats keep every bit; whole numbers beyond what int64 arithmetic can take are written as floats."""
+
+    def _print_Float(self, expr: Any) -> str:
+        return repr(float(expr))
 
     def _print_Integer(self, expr: Any) -> str:
         return str(int(expr)) if abs(expr) < 2**31 else repr(float(expr))
@@ -50,7 +53,8 @@ def derivative(form: Any, symbol: Any) -> Any:
 
 
 def _check_real(form: Any, text: str) -> None:
-    if form.has(sympy.I, sympy.zoo, sympy.oo, -sympy.oo, sympy.nan):
+    complex_part = any(f.is_number and f.is_real is False for f in form.atoms(sympy.Function))
+    if complex_part or form.has(sympy.I, sympy.zoo, sympy.oo, -sympy.oo, sympy.nan):
         raise ModelError(f"{text} is not a real, finite number", hint="look for logarithms and roots of constants below 0")
 
 

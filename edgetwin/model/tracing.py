@@ -19,30 +19,61 @@ from {module} import predict, update
 from edgetwin.kernels.jit import kernel
 
 OUTCOMES = 9
+DUPLICATE, INVALID = 3, 6
 
 
 @kernel
-def update_traced(rows, slot_bank, slot_row, channels, bank, slot, t_ns, value, t_max, outcome, after, index, history):
-    """As ``update``, and for the m samples of this bank their row afterwards; returns m.
+def update_traced(
+    rows, slot_bank, slot_place, channels, bank, slot, t_ns, value, t_max, source, counts, history,
+    outcome, after, judged, index,
+):
+    """As ``update``, and for the m samples of this bank what became of them; returns m.
 
-    outcome uint8[n]: written at the samples of this bank. after: records[>= m], index int64[>= m]: the row of the
-    k-th of them once it was judged, and its position in the batch.
+    source int32[n]: the ledger row of each sample. outcome uint8[n]: written at the samples of this bank. index
+    int64[>= m], after and judged records[>= m]: of the k-th of them its position in the batch, the row once the batch
+    was taken up to it, and the row right after its own fusion. These two differ only where a sample came late and
+    others were fused again behind it; an empty ``judged`` is not written.
     """
-    counts = np.zeros((1, OUTCOMES), np.int64)
+    before, samples, used = history
+    known = np.zeros(OUTCOMES, np.int64)
     m = 0
     for k in range(slot.shape[0]):
         where = slot[k]
-        if slot_bank[where] == bank:
-            one = slice(k, k + 1)
-            update(rows, slot_bank, slot_row, bank, slot[one], t_ns[one], value[one], t_max, 0, counts, history)
+        if slot_bank[where] != bank:
+            continue
+        one = slice(k, k + 1)
+        mine = counts[source[k]]
+        for o in range(OUTCOMES):
+            known[o] = mine[o]
+        update(rows, slot_bank, slot_place, bank, slot[one], t_ns[one], value[one], t_max, source[k], counts, history)
+        i, channel = slot_place[where] // channels, slot_place[where] % channels
+        h = rows[i]["history"] - 1
+        found = -1
+        if h >= 0 and mine[INVALID] == known[INVALID] and mine[DUPLICATE] == known[DUPLICATE]:
+            found = used[h, 0] - 1
+            while found >= 0 and not same(samples[h, found], t_ns[k], channel, value[k]):
+                found = found - 1 if samples[h, found]["t"] >= t_ns[k] else -1
+        if found >= 0:
+            outcome[k] = samples[h, found]["outcome"]
+        else:
             for o in range(OUTCOMES):
-                if counts[0, o] > 0:
+                if mine[o] > known[o]:
                     outcome[k] = o
-                counts[0, o] = 0
-            after[m] = rows[slot_row[where] // channels]
-            index[m] = k
-            m += 1
+        after[m] = rows[i]
+        if judged.shape[0] > 0:
+            if found >= 0 and found + 1 < used[h, 0]:
+                judged[m] = before[h, found + 1]
+            else:
+                judged[m] = rows[i]
+        index[m] = k
+        m += 1
     return m
+
+
+@kernel
+def same(entry, t, channel, raw):
+    """Whether a remembered sample is this one."""
+    return entry["t"] == t and entry["channel"] == channel and entry["raw"] == raw
 
 
 @kernel

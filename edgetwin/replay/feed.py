@@ -13,7 +13,8 @@ from edgetwin.config.findings import Findings
 from edgetwin.config.schema import Config, CsvSource
 from edgetwin.engine import Engine
 from edgetwin.errors import ConfigError
-from edgetwin.sources.recording import Recording, Rows, open_recording
+from edgetwin.sources.formats import open_recording
+from edgetwin.sources.recording import Recording, Rows
 
 SAMPLES_MAX = 65_536
 """Samples in one block; what is held in memory is a small multiple of it, whatever the files."""
@@ -25,8 +26,8 @@ _ROWS_LEAST = 256
 class Block:
     """Samples in the order in which the clock reaches them.
 
-    ``source`` int32[n] and ``slot`` int32[n] as in the engine, ``t_ns`` int64[n] as recorded, ``now_ns`` int64[n] the clock:
-    the latest time its file has shown so far, ``value`` float64[n] raw.
+    ``source`` int32[n] and ``slot`` int32[n] as in the engine, ``t_ns`` int64[n] as recorded, ``now_ns`` int64[n] the
+    clock: the latest time its file has shown so far, ``value`` float64[n] raw.
     """
 
     source: NDArray[np.int32]

@@ -1,16 +1,16 @@
 """The reports that the daemon would make, found for a whole block at once.
 
 The rule is that of :mod:`edgetwin.engine.reporting`, whose clock strikes every instant: at each multiple of a twin's
-interval, a row is reported when it has fused a sample, or its quality has changed, since it was last. A sample at the very
-instant is in. Between two samples that can be at three instants only: the first multiple, and the first ones at which the
-row has gone stale and bad. Those are looked at here, and no others.
+interval, a row is reported when it has fused a sample, or its quality has changed, since it was last. A sample at the
+very instant is in. Between two samples that can be at three instants only: the first multiple, and the first ones at
+which the row has gone stale and bad. Those are looked at here, and no others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,7 +111,7 @@ class Reports:
         t, every, bank, index, row = t[order], every[order], bank[order], index[order], row[order]
         edges = np.flatnonzero((np.diff(t) != 0) | (np.diff(every) != 0)) + 1
         bounds = [0, *edges.tolist(), len(t)]
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+        for start, stop in pairwise(bounds):
             if start < stop:
                 yield self._report(found, int(t[start]), bank[start:stop], index[start:stop], row[start:stop])
 

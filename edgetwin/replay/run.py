@@ -6,8 +6,8 @@
                                           └windows─┬▶ states.csv
                                                    └reports─▶ frames.etf
 
-The clock stands at the time of the sample being judged, so nothing lies in its future. What falls on the very end of a block
-waits for the next one, which may hold more of that instant: the output does not depend on how the files are cut.
+The clock stands at the time of the sample being judged, so nothing lies in its future. What falls on the very end of a
+block waits for the next one, which may hold more of that instant: the output does not depend on how files are cut.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def replay(
     clock: Clock | None = None,
     samples_max: int = SAMPLES_MAX,
 ) -> Result:
-    """Run the csv sources of ``config``, whose paths are relative to ``base``, and write FILES into the directory ``out``.
+    """Run the csv sources of ``config``, whose paths are relative to ``base``, and write FILES into ``out``.
 
     ``every_s`` puts ``states.csv`` on a grid. A file appears under its name when the run has succeeded, so what stands
     there is always whole. SourceError when a file cannot be read or written, ConfigError when one lacks a column.
@@ -144,4 +144,6 @@ def _outputs(out: Path) -> Iterator[dict[str, IO[bytes]]]:
             for path in partial.values():
                 path.unlink(missing_ok=True)
     except OSError as exc:
-        raise SourceError(f"cannot write into {out}: {exc.strerror}", hint="name a directory that can be written") from exc
+        raise SourceError(
+            f"cannot write into {out}: {exc.strerror}", hint="name a directory that can be written"
+        ) from exc

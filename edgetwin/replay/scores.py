@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from edgetwin.engine import Engine
 from edgetwin.engine.trace import Trace
+from edgetwin.kernels.learning import WARMUP
 from edgetwin.kernels.scores import rank_scores
 from edgetwin.records import Outcome
 from edgetwin.replay.feed import Block
@@ -24,7 +25,7 @@ class Scores:
         names = [(twin.name, signal) for twin in engine.instances() for signal in twin.slots]
         self._names: NDArray[np.object_] = np.array(names, object).reshape(-1, 2)
         self._recent = np.empty((len(names), WINDOW))
-        self._seen = np.zeros(len(names), np.int64)
+        self._seen = np.full(len(names), -WARMUP, np.int64)
 
     def add(self, block: Block, trace: Trace) -> None:
         """Score and write the samples of a block."""

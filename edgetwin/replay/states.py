@@ -7,10 +7,15 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetwin.clock import NS
 from edgetwin.engine import Engine
+from edgetwin.errors import SourceError
 from edgetwin.replay.feed import Block
 from edgetwin.replay.tables import Table
 from edgetwin.replay.window import Window
+
+INSTANTS_MAX = 100_000_000
+"""Longest grid: one wild time stamp must not fill the disk."""
 
 _ROWS_MAX = 65_536
 
@@ -39,6 +44,7 @@ class States:
             names = [(t, state) for columns in bank.columns for t, state, _ in columns]
             self._labels.append(np.array(names, object).reshape(len(bank), bank.size, 2))
         self._waiting = np.zeros(0, np.int64)
+        self._instants = 0
 
     def add(self, windows: Sequence[Window], block: Block | None, start_ns: int, end_ns: int) -> None:
         """Write what falls into ``start_ns <= t < end_ns``; later samples of the block wait for the next call."""
@@ -61,6 +67,10 @@ class States:
     def _grid(self, start_ns: int, end_ns: int, every_ns: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """All twins at the multiples of ``every_ns`` in the stretch, in pieces."""
         first, stop = -(-start_ns // every_ns), -(-end_ns // every_ns)
+        self._instants += stop - first
+        if self._instants > INSTANTS_MAX:
+            message = f"states.csv would have more than {INSTANTS_MAX} instants up to t = {end_ns // NS} s"
+            raise SourceError(message, hint="choose a longer --every, or mend the times of the recording")
         piece = max(_ROWS_MAX // max(self._twins, 1), 1)
         for k in range(first, stop, piece):
             instants = np.arange(k, min(k + piece, stop), dtype=np.int64) * every_ns

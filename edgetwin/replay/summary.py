@@ -21,9 +21,9 @@ NIS_95 = 3.841458820694124
 
 class SignalSummary(msgspec.Struct, frozen=True):
     """One signal. ``rmse``, ``coverage_95`` (share of samples inside the 95 % interval) and ``mean_nis`` are of the
-    one-step-ahead prediction and None before there was one; ``rmse`` and ``coverage_95`` are over every sample that was
-    compared with a prediction, rejected ones too; ``mean_nis`` over the fused ones. ``noise`` is the measurement's standard
-    deviation at the end."""
+    one-step-ahead prediction and None before there was one; ``rmse`` and ``coverage_95`` are over every sample that
+    was compared with a prediction, rejected ones too; ``mean_nis`` over the fused ones. ``noise`` is the standard
+    deviation of a measurement at the end."""
 
     unit: str
     samples: int

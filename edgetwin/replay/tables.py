@@ -20,7 +20,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Table:
-    """A table of ``names`` in ``file``; the first is the time, ``texts`` columns of text follow, the rest are floats."""
+    """A table of ``names`` in ``file``: first the time, then columns of text, then of floats."""
 
     def __init__(self, file: IO[bytes], names: Sequence[str]) -> None:
         self._file = file

@@ -14,9 +14,9 @@ from edgetwin.replay.feed import Block
 class Window:
     """The bank's rows from ``start_ns`` on, after every sample of a block.
 
-    ``rows`` records[m] are versions of rows, ``row`` int64[m] which row each is of, ``since_ns`` int64[m] the clock from
-    which it holds: until the next version of the same row, the order being that of the arrays once sorted by row. The
-    first versions are the rows as they were before the block.
+    ``rows`` records[m] are versions of the rows, in order of arrival; the first are the rows as they were before the
+    block. ``order`` int64[m] sorts them by row; in that order ``row`` int64[m] is the row that each is of, and
+    ``since_ns`` int64[m] the clock from which it holds: until the next version of the same row.
     """
 
     def __init__(

@@ -35,7 +35,7 @@ from edgetwin.runtime.pulse import Pulse
 from edgetwin.runtime.reporter import Reporter
 from edgetwin.runtime.sourcing import Source, make_source
 from edgetwin.runtime.supervisor import Supervisor
-from edgetwin.runtime.warmup import warmup
+from edgetwin.runtime.warmup import compile_elsewhere, warmup
 from edgetwin.uplink.mqtt import MqttUplink
 from edgetwin.uplink.outbox import Outbox
 
@@ -101,6 +101,7 @@ class Daemon:
                 self.persistence.restore(self.engine, self.outbox, self.clock.wall_ns())
                 # From here on frames get numbers: a crash before the next snapshot must not find the clean one.
                 await self._save()
+            await compile_elsewhere(self.path, self.engine)
             await asyncio.to_thread(warmup, self.engine)
             self._handle_signals()
             async with AsyncExitStack() as stack:
@@ -186,6 +187,7 @@ class Daemon:
                 return
             self._refuse_fixed_changes(new)
             engine = Engine(new)
+            await compile_elsewhere(self.path, engine)
             await asyncio.to_thread(warmup, engine)
         except EdgetwinError as exc:
             log.error("reload_refused", error=str(exc))

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import shutil
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+import numba
 import numpy as np
 import structlog
 
@@ -17,6 +22,51 @@ from edgetwin.model.builtin import BUILTIN
 from edgetwin.model.compiler import compile_model
 
 log = structlog.get_logger()
+
+
+async def compile_elsewhere(config: Path, engine: Engine) -> None:
+    """Compile what ``engine`` needs in a process of its own, unless the cache has it; the daemon then only loads it.
+
+    The compiler takes some 150 MB that a process never gives back. When the other process fails, this one compiles.
+    """
+    if _mark(engine).exists():
+        return
+    log.info("compiling_kernels", directory=str(cache_directory()))
+    command = [sys.executable, "-m", "edgetwin.cli.main", "warmup", str(config)]
+    child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
+    try:
+        code = await child.wait()
+    except asyncio.CancelledError:
+        child.terminate()
+        raise
+    if code:
+        log.warning("compiling_kernels_failed", exit_status=code, consequence="compiling in this process")
+
+
+def mark_warm(engine: Engine | None) -> None:
+    """Note in the cache that everything ``engine`` needs is there. Raises OSError when it cannot be written."""
+    for name in [b.kernels.update.__module__ for b in _banks(engine)]:
+        _mark_of([name]).touch()
+    _mark(engine).touch()
+
+
+def _mark(engine: Engine | None) -> Path:
+    return _mark_of([b.kernels.update.__module__ for b in _banks(engine)])
+
+
+def _mark_of(modules: list[str]) -> Path:
+    """A file named by the generated modules and by the kernels' sources as they are now."""
+    sources = sorted((Path(__file__).parent.parent / "kernels").glob("*.py"))
+    text = repr(
+        [sorted(modules), numba.__version__, [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sources]]
+    )
+    return cache_directory() / f"warm-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _banks(engine: Engine | None) -> Sequence[Bank]:
+    if engine is not None:
+        return engine.banks
+    return [SignalBank(m, compile_model(m)) for m in BUILTIN.values()]
 
 
 def warmup(engine: Engine | None = None) -> int:

@@ -1,8 +1,8 @@
 """Delimited text, plain or gzipped, as arrays.
 
 The first line names the columns. The delimiter is the comma, or the semicolon or tab where the first line holds no
-comma. An empty or absent cell, or one of MISSING, is no sample; anything else that is not a number is an error with file
-and line.
+comma. An empty or absent cell, or one of MISSING, is no sample; anything else that is not a number is an error with
+file and line.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import inf, nan
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +82,7 @@ class CsvRecording:
         try:
             with self.path.open("rb") as file:
                 zipped = file.read(2) == b"\x1f\x8b"
-            return gzip.open(self.path) if zipped else self.path.open("rb")
+            return cast(IO[bytes], gzip.open(self.path) if zipped else self.path.open("rb"))
         except OSError as exc:
             raise SourceError(f"cannot read {self.path}: {exc.strerror}", hint="check the path") from exc
 

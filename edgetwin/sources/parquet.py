@@ -53,8 +53,8 @@ class ParquetRecording:
         if types.is_timestamp(array.type):
             return _stamps(array, array.type.unit)
         if types.is_integer(array.type) and unit != "iso":
-            whole = array.to_numpy(zero_copy_only=False).astype(np.int64)
-            factor = 10 ** UNITS[unit]
+            whole: NDArray[np.int64] = array.to_numpy(zero_copy_only=False).astype(np.int64)
+            factor = np.int64(10 ** UNITS[unit])
             if not len(whole) or (-(NS_MAX // factor) <= whole.min() and whole.max() <= NS_MAX // factor):
                 return whole * factor
         texts = (str(value) for value in array.to_pylist())
@@ -77,7 +77,7 @@ class ParquetRecording:
 def _stamps(array: Any, unit: str) -> NDArray[np.int64]:
     """Arrow time stamps in nanoseconds; a naive one is UTC."""
     whole: NDArray[np.int64] = array.cast("int64").to_numpy(zero_copy_only=False)
-    return whole * 10 ** UNITS[unit]
+    return whole * np.int64(10 ** UNITS[unit])
 
 
 class _Translated:

@@ -1,16 +1,13 @@
-"""Recorded files as arrays, a bounded piece at a time, whatever their format."""
+"""What the readers of recorded files have in common: arrays, a bounded piece at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-from edgetwin.errors import SourceError
 
 ROWS_MAX = 65_536
 """Rows read at once, unless the caller wants fewer."""
@@ -18,8 +15,8 @@ ROWS_MAX = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Successive rows of a file: ``t_ns`` int64[n] since the epoch, ``values`` float64[n, columns] raw, NaN where a cell
-    is missing."""
+    """Successive rows of a file: ``t_ns`` int64[n] since the epoch, ``values`` float64[n, columns] raw, NaN where a
+    cell is missing."""
 
     t_ns: NDArray[np.int64]
     values: NDArray[np.float64]
@@ -35,19 +32,3 @@ class Recording(Protocol):
     def read(self, time: str, unit: str, columns: Sequence[str], rows_max: int = ROWS_MAX) -> Iterator[Rows]:
         """The rows in pieces of at most ``rows_max``; ``time`` and ``columns`` are among ``names``, ``unit`` is a
         ``time_unit`` of the configuration. SourceError, with file and line, at what cannot be read."""
-
-
-def open_recording(path: Path) -> Recording:
-    """The recording in a file: Parquet by its content, else delimited text. SourceError when it cannot be opened."""
-    from edgetwin.sources.csv import CsvRecording
-
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-    except OSError as exc:
-        raise SourceError(f"cannot read {path}: {exc.strerror}", hint="check the path and its permissions") from exc
-    if magic == b"PAR1":
-        from edgetwin.sources.parquet import ParquetRecording
-
-        return ParquetRecording(path)
-    return CsvRecording(path)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgetwin.config.check import Finding, check, runnable
+from edgetwin.config.check import Finding, check, replayable, replays, runnable
 from edgetwin.config.load import load
 from edgetwin.config.models import BUILTIN
 from edgetwin.config.schema import Config, MqttSource, Signal, Twin
@@ -168,10 +168,50 @@ def test_contract_factory_is_not_yet() -> None:
         runnable(load(contract("factory.yaml"), {}), HERE)
 
 
-def test_contract_replay_belongs_to_replay() -> None:
-    (found,) = check_file(contract("replay.yaml"))
-    assert (found.severity, found.path) == ("not_yet", "sources[0]")
-    assert "edgetwin replay" in found.message
+def test_contract_replay_is_for_replay_alone() -> None:
+    path = contract("replay.yaml")
+    assert check_file(path) == []
+    config = load(path, {})
+    assert replays(config)
+    replayable(config, path.parent)
+    with pytest.raises(
+        ConfigError, match=r"replay.yaml:4:5: sources\[0\]: .* not for the daemon: run it with `edgetwin replay`"
+    ):
+        runnable(config, path.parent)
+
+
+CSV = """\
+gateway: g
+sources:
+  - {name: file, kind: csv, path: rec.csv}
+twins:
+  - name: oven
+    signals:
+      temp: {source: file, column: temp}
+"""
+BOTH = CSV.replace("twins:", '  - {name: plant, kind: mqtt, url: "mqtt://127.0.0.1"}\ntwins:')
+
+
+def test_a_recording_beside_live_sources(tmp_path: Path) -> None:
+    """Replay runs the recording alone; the daemon cannot run it."""
+    (tmp_path / "rec.csv").write_text("t,temp\n")
+    config = read(BOTH)
+    assert not replays(config)
+    replayable(config, tmp_path)
+    (finding,) = check(config, tmp_path)
+    assert str(finding.error()).startswith("c.yaml:3:5: sources[0]: a csv source is not for the daemon")
+
+
+def test_a_recording_must_be_there() -> None:
+    (line,) = lines(CSV)
+    assert line == (
+        "c.yaml:3:35: sources[0].path: there is no file 'rec.csv': the path is relative to the configuration file"
+    )
+
+
+def test_there_must_be_something_to_replay() -> None:
+    with pytest.raises(ConfigError, match="sources: there is no csv source to replay"):
+        replayable(read(MQTT), HERE)
 
 
 @pytest.mark.parametrize("path", [p for p in CONFIGS if p.name != "receiver.yaml"], ids=lambda p: p.name)

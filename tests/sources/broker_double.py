@@ -77,6 +77,8 @@ class Connection:
         self._reader = reader
         self._writer = writer
         self._changed = asyncio.Event()
+        self._streaming = False
+        self._replies = bytearray()
 
     def of(self, kind: int) -> list[Packet]:
         """The packets of one type, in order."""
@@ -98,18 +100,27 @@ class Connection:
     def send(self, data: bytes) -> None:
         self._writer.write(data)
 
+    def reply(self, data: bytes) -> None:
+        """Send an answer; after the stream that is on its way, which may be cut anywhere."""
+        if self._streaming:
+            self._replies += data
+        else:
+            self.send(data)
+
     async def send_all(self, data: bytes) -> None:
         """Send as fast as the client reads."""
-        for k in range(0, len(data), 65_536):
-            self._writer.write(data[k : k + 65_536])
-            await self._writer.drain()
+        await self.send_pieces(data[k : k + 65_536] for k in range(0, len(data), 65_536))
 
     async def send_pieces(self, pieces: Iterable[bytes]) -> None:
         """Send each piece as a segment of its own: the client has it before the next one leaves."""
+        self._streaming = True
         for piece in pieces:
             self._writer.write(piece)
             await self._writer.drain()
             await asyncio.sleep(0)
+        self._streaming = False
+        self.send(bytes(self._replies))
+        self._replies.clear()
 
     def publish(self, topic: bytes, payload: bytes, **how: object) -> None:
         self.send(self.message(topic, payload, **how))
@@ -209,7 +220,7 @@ class BrokerDouble:
         self._arrived.set()
         try:
             while packet := await connection.read():
-                connection.send(self.answer(connection, packet))
+                connection.reply(self.answer(connection, packet))
                 if packet.kind == DISCONNECT:
                     break
         except StrictError as exc:

@@ -39,7 +39,6 @@ MALFORMED = {
     "auth_unasked": b"\xf0\0",
     "suback_without_codes": b"\x90\x01\0",
     "oversize_control_packet": b"\x90\xff\xff\xff\x7f" + bytes(100),
-    "oversize_with_too_long_topic": raw(b"\xff\xff" + b"t" * 200_000)[:10] + bytes(10),
     "oversize_with_identifier_zero": raw(b"\0\1t\0\0" + bytes(LONG), 0x32),
 }
 
@@ -164,13 +163,15 @@ async def test_oversize_messages_are_dropped_counted_and_answered(protocol: str,
 async def test_a_connection_lost_within_an_oversize_message_costs_the_next_one_nothing() -> None:
     async with broker_double() as broker, running(config(broker.port, [template(PLAIN)], payload_max=64)) as rig:
         client = await broker.subscribed()
+        client.publish(TOPIC, b"20")
         client.send(client.message(TOPIC, b"9" * LONG)[:150_000])
         await rig.have(1)
         client.close()
         client = await broker.subscribed(1)
-        client.publish(TOPIC, b"20")
-        await rig.have(2)
-        assert rig.ledger == {"fused": 1, "overflow": 1}
+        client.publish(TOPIC, b"9" * LONG)
+        client.publish(TOPIC, b"21")
+        await rig.have(3)
+        assert rig.ledger == {"fused": 2, "overflow": 1}
 
 
 async def test_memory_is_bounded_through_a_huge_message() -> None:
@@ -253,8 +254,9 @@ async def test_cut_anywhere_gives_what_one_piece_gives(seed: int) -> None:
     assert {"fused", "unmatched", "invalid", "overflow", "late_dropped"} <= set(results[0][0])
 
 
-def _states(rig: Rig) -> dict[str, Any]:
-    return {name: rig.engine.estimate(name, None, 0).states for name in rig.engine.names()}
+def _states(rig: Rig) -> dict[str, str]:
+    """As text, in which NaN (a twin heard of, without a sample) equals itself and no digit is lost."""
+    return {name: repr(rig.engine.estimate(name, None, 0).states) for name in rig.engine.names()}
 
 
 def _cut(stream: bytes, rng: random.Random, longest: int, first: int = 1) -> Iterator[bytes]:

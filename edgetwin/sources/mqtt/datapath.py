@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from paho.mqtt.client import time_func
 
+from edgetwin.sources.mqtt.oversize import Oversize
 from edgetwin.sources.mqtt.receiver import Receiver
 
 READS_MAX = 8
@@ -43,6 +44,7 @@ class DataPath:
         self._buffer = np.frombuffer(memory, np.uint8)
         self._view = memoryview(memory)
         self._have = 0
+        self._oversize: Oversize | None = None
         self._skip = 0
         self._piece = len(memory)
         self._control = bytearray()
@@ -107,10 +109,8 @@ class DataPath:
 
     def _scan(self) -> None:
         while self._have:
-            if self._skip:
-                dropped = min(self._skip, self._have)
-                self._skip -= dropped
-                self._drop(dropped)
+            if self._oversize is not None:
+                self._skip_oversize(self._oversize)
                 continue
             try:
                 taken = self._receiver.take(self._buffer, self._have, self._control)
@@ -123,9 +123,19 @@ class DataPath:
             if taken.acks:
                 self._acknowledge(taken.acks)
             self._drop(taken.used)
-            self._skip = taken.skip
-            if not taken.skip:
+            if taken.oversize is None:
                 return
+            self._oversize, self._skip = taken.oversize, taken.oversize.length
+
+    def _skip_oversize(self, oversize: Oversize) -> None:
+        dropped = min(self._skip, self._have)
+        self._skip -= dropped
+        self._drop(dropped)
+        if not self._skip:
+            self._oversize = None
+            self._receiver.note_dropped(oversize)
+            if oversize.answer:
+                self._acknowledge(oversize.answer)
 
     def _drop(self, size: int) -> None:
         rest = self._have - size

@@ -40,12 +40,12 @@ _COUNTED = (
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of a buffer: its first ``used`` bytes are done with, ``acks`` are to be sent, and the ``skip`` bytes
-    that follow the used ones, or have yet to come, belong to a packet that is dropped."""
+    """What became of a buffer: its first ``used`` bytes are done with, ``acks`` are to be sent, and after the used ones
+    begins a packet that is to be dropped, if there is ``oversize``."""
 
     used: int
     acks: bytes
-    skip: int = 0
+    oversize: Oversize | None = None
 
 
 class Receiver:
@@ -98,12 +98,20 @@ class Receiver:
             used += step
         if self.messages > before:
             self._latency.observe((self._clock.monotonic_ns() - started) / NS, self.messages - before)
+        oversize = None
         if status == wire.BROKEN:
             oversize = oversize_at(bytes(buffer[used : min(size, used + HEAD_BYTES_MAX)]), self.packet_max)
-            if oversize is not None:
-                self._drop_oversize(oversize)
-                return Taken(used, bytes(acks) + oversize.answer, oversize.length)
-        return Taken(used, bytes(acks))
+        return Taken(used, bytes(acks), oversize)
+
+    def note_dropped(self, oversize: Oversize) -> None:
+        """Count a packet that was too long; it is to be answered all the same, or the broker would send it for ever."""
+        self.messages += 1
+        self._engine.count(self._source, Outcome.OVERFLOW)
+        if self._limiter.allow("oversize") is not None:
+            log.warning(
+                "message_too_long", source=self._name, topic=_shown(oversize.topic), bytes=oversize.length,
+                hint="raise payload_max of the source if such messages are meant to be read",
+            )  # fmt: skip
 
     def take_message(self, topic: bytes, payload: bytes, retained: bool) -> None:
         """A message that came through the session library: QoS 2."""
@@ -166,16 +174,6 @@ class Receiver:
         if reading.late_dropped:
             self._engine.count(self._source, Outcome.LATE_DROPPED, reading.late_dropped)
         return reading.samples
-
-    def _drop_oversize(self, oversize: Oversize) -> None:
-        """Count a packet that is too long; it is answered all the same, or the broker would send it for ever."""
-        self.messages += 1
-        self._engine.count(self._source, Outcome.OVERFLOW)
-        if self._limiter.allow("oversize") is not None:
-            log.warning(
-                "message_too_long", source=self._name, topic=_shown(oversize.topic), bytes=oversize.length,
-                hint="raise payload_max of the source if such messages are meant to be read",
-            )  # fmt: skip
 
     def _warn_payload(self, topic: bytes, payload: bytes) -> None:
         suppressed = self._limiter.allow(topic)

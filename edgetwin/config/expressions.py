@@ -27,7 +27,8 @@ DEPTH_MAX = 60
 """Levels of parentheses, functions and signs; a chain of sums or products counts as one."""
 _QUOTED_MAX = 60
 _ARITHMETIC: dict[type[ast.operator], Callable[[float, float], float]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.Pow: operator.pow,
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.Pow:
+    operator.pow,
 }  # fmt: skip
 _OPERATORS = tuple(_ARITHMETIC)
 _COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)

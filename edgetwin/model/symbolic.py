@@ -55,7 +55,9 @@ def derivative(form: Any, symbol: Any) -> Any:
 def _check_real(form: Any, text: str) -> None:
     complex_part = any(f.is_number and f.is_real is False for f in form.atoms(sympy.Function))
     if complex_part or form.has(sympy.I, sympy.zoo, sympy.oo, -sympy.oo, sympy.nan):
-        raise ModelError(f"{text} is not a real, finite number", hint="look for logarithms and roots of constants below 0")
+        raise ModelError(
+            f"{text} is not a real, finite number", hint="look for logarithms and roots of constants below 0"
+        )
 
 
 def statements(assignments: Sequence[tuple[str, Any]], prefix: str) -> list[str]:

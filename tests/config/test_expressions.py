@@ -148,7 +148,31 @@ def accepted(text: str) -> Expression | None:
 
 ATOMS = st.sampled_from(["T", "heater", "k", "pi", "0", "1", "2.5", "1e308", "x", "True", "''", "1j"])
 PIECES = st.sampled_from(
-    ["T", "k", "1", "0", ".5", "(", ")", ",", "+", "-", "*", "/", "**", "<", "==", "and", "not ", " ", "\n", ".", "[", "]", "'"]
+    [
+        "T",
+        "k",
+        "1",
+        "0",
+        ".5",
+        "(",
+        ")",
+        ",",
+        "+",
+        "-",
+        "*",
+        "/",
+        "**",
+        "<",
+        "==",
+        "and",
+        "not ",
+        " ",
+        "\n",
+        ".",
+        "[",
+        "]",
+        "'",
+    ]
     + [f + "(" for f in FUNCTIONS]
 )
 
@@ -166,7 +190,9 @@ def test_arbitrary_text_is_refused_or_allowed(text: str) -> None:
 
 
 def expressions(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    binary = st.tuples(inner, st.sampled_from(["+", "-", "*", "/", "**"]), inner).map(lambda p: f"({p[0]} {p[1]} {p[2]})")
+    binary = st.tuples(inner, st.sampled_from(["+", "-", "*", "/", "**"]), inner).map(
+        lambda p: f"({p[0]} {p[1]} {p[2]})"
+    )
     call = st.tuples(st.sampled_from(sorted(set(FUNCTIONS) - {"where"})), inner, inner, inner).map(
         lambda p: f"{p[0]}({', '.join(p[1 : 1 + FUNCTIONS[p[0]]])})"
     )

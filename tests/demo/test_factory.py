@@ -106,7 +106,7 @@ async def test_a_daemon_that_does_not_drain_is_killed(tmp_path: Path, monkeypatc
     log = tmp_path / "log"
     async with asyncio.timeout(30):
         async with running_daemon((sys.executable, "-c", STUBBORN), "http://127.0.0.1:1", log) as daemon:
-            while "up" not in log.read_text():  # noqa: ASYNC110  (another process's file)
+            while "up" not in log.read_text():
                 await asyncio.sleep(0.01)
         with pytest.raises(EdgetwinError, match=f"ended with status {-signal.SIGKILL}"):
             await daemon.fail_when_ended()

@@ -63,7 +63,10 @@ def rig(
     ``noise`` of each measurement is 0.3 unless given; the gate is wide open unless ``gate`` is.
     """
     name = model if isinstance(model, str) else model["name"]
-    made = config([{"name": "x", "model": "auto", "signals": {"s": {"source": "plant"}}}], models=[] if isinstance(model, str) else [model])
+    made = config(
+        [{"name": "x", "model": "auto", "signals": {"s": {"source": "plant"}}}],
+        models=[] if isinstance(model, str) else [model],
+    )
     known = user_model(made, name)
     assert known is not None
     equations = equation_model(known)

@@ -19,7 +19,9 @@ from edgetwin.model.compiler import compile_equations
 from edgetwin.records import Outcome, Quality
 from tests.model.rig import SECOND, T0, Rig, rig
 
-compiled = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="plain Python raises where compiled code gives inf")
+compiled = pytest.mark.skipif(
+    bool(numba.config.DISABLE_JIT), reason="plain Python raises where compiled code gives inf"
+)
 
 
 def explosive(name: str, derivative: str, measurement: str = "x") -> dict[str, Any]:
@@ -109,6 +111,7 @@ def test_a_process_that_moved_is_followed_after_some_rejections() -> None:
 
 # ---- files
 
+
 def kept(derivative: str = "-x") -> EquationModel:
     model = UserModel(name="kept", states={"x": UserState()}, measurements={"x": "x"}, derivatives={"x": derivative})
     return equation_model(model)
@@ -119,7 +122,13 @@ def test_a_damaged_file_is_made_again(monkeypatch: pytest.MonkeyPatch, tmp_path:
     compile_equations(kept())
     (path,) = (p for p in tmp_path.rglob("kept_*.py") if "models" in p.parts)
     whole = path.read_bytes()
-    for damaged in (b"", whole[:100], whole.replace(b"remaining", b"remainder", 1), b"\xff" * 50, b"raise SystemExit\n"):
+    for damaged in (
+        b"",
+        whole[:100],
+        whole.replace(b"remaining", b"remainder", 1),
+        b"\xff" * 50,
+        b"raise SystemExit\n",
+    ):
         path.write_bytes(damaged)
         compile_equations(kept())
         assert path.read_bytes() == whole
@@ -142,7 +151,9 @@ print(r.mean().tolist(), "sympy" in sys.modules)
 def test_a_start_from_the_cache_does_not_import_sympy(tmp_path: Path) -> None:
     env = os.environ | {"EDGETWIN_CACHE": str(tmp_path), "NUMBA_DISABLE_JIT": "1"}
     found = [
-        subprocess.run([sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, check=True, timeout=60).stdout.split()
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, check=True, timeout=60
+        ).stdout.split()
         for _ in range(2)
     ]
     assert [words[-1] for words in found] == ["True", "False"]

@@ -18,7 +18,11 @@ NAMES = [name.removeprefix("library/") for name in library_names()]
 
 
 def response(
-    name: str, seconds: Any, start: dict[str, float], inputs: dict[str, float], parameters: dict[str, float] | None = None
+    name: str,
+    seconds: Any,
+    start: dict[str, float],
+    inputs: dict[str, float],
+    parameters: dict[str, float] | None = None,
 ) -> np.ndarray:
     """States float64[times, n] that the compiled model foresees from ``start``, inputs held."""
     r = rig(f"library/{name}", parameters=parameters or {})
@@ -31,7 +35,9 @@ def response(
     return np.array([r.bank.predict(np.array([0]), T0 + round(s * SECOND))[0][0] for s in np.atleast_1d(seconds)])
 
 
-def measured(name: str, states: dict[str, Any], inputs: dict[str, float] | None = None, **parameters: float) -> dict[str, Any]:
+def measured(
+    name: str, states: dict[str, Any], inputs: dict[str, float] | None = None, **parameters: float
+) -> dict[str, Any]:
     """Every measurement at some states."""
     model = rig(f"library/{name}").model
     x = [states.get(s, u.initial) for s, u in model.states.items()]
@@ -86,8 +92,10 @@ def test_tank_empties_as_torricelli_says() -> None:
 
 
 @pytest.mark.parametrize(("A", "a", "level", "published_s"), [(28e-4, 7.1e-6, 0.124, 62), (32e-4, 5.7e-6, 0.127, 90)])
-def test_tank_has_the_time_constants_of_the_quadruple_tank(A: float, a: float, level: float, published_s: float) -> None:
-    """Johansson (2000), section III: operating point P-, lower tanks."""
+def test_tank_has_the_time_constants_of_the_quadruple_tank(
+    A: float, a: float, level: float, published_s: float
+) -> None:
+    """Johansson (2000): operating point P-, lower tanks."""
     _, J = slopes("tank", {"level": level}, {}, A=A, a=a, Cd=1.0)
     assert -1 / J[0, 0] == pytest.approx(published_s, rel=0.015)
 

@@ -100,7 +100,9 @@ def test_large_whole_numbers_are_written_as_floats() -> None:
         assert not any(len(word) > 11 and word.isdigit() for word in line.replace("(", " ").replace("*", " ").split())
 
 
-@pytest.mark.parametrize("text", ["log(-1)*x", "sqrt(-2) + x", "asin(2)*x", "log(0)*x", "x + 0**(-y)*log(0)", "(-2)**x"])
+@pytest.mark.parametrize(
+    "text", ["log(-1)*x", "sqrt(-2) + x", "asin(2)*x", "log(0)*x", "x + 0**(-y)*log(0)", "(-2)**x"]
+)
 def test_what_is_not_real_is_refused(text: str) -> None:
     with pytest.raises(ModelError, match="not a real, finite number"):
         derivative(to_sympy(parse(text, NAMES), SYMBOLS), SYMBOLS["x"])

@@ -64,7 +64,7 @@ async def receiving(broker: Broker, directory: Path, window: int = 256) -> Async
 async def stored(receiver: Receiver, frames: int, seconds: float = 20) -> None:
     """Return once so many frames have been stored."""
     async with asyncio.timeout(seconds):
-        while receiver.counters.stored < frames:  # noqa: ASYNC110  # counters have no event
+        while receiver.counters.stored < frames:  # counters have no event
             await asyncio.sleep(0.01)
 
 
@@ -125,14 +125,14 @@ async def test_a_receiver_that_was_away_gets_the_rest_once(broker: Broker, tmp_p
         put(outbox, 20, 40)
         await outbox.drained.wait()
         async with receiving(broker, tmp_path / "s") as receiver:
-            while sum(last - first + 1 for first, last in receiver.received("g", outbox.epoch).ranges) < 40:  # noqa: ASYNC110
+            while sum(last - first + 1 for first, last in receiver.received("g", outbox.epoch).ranges) < 40:
                 await asyncio.sleep(0.01)
     assert Counter(rows(tmp_path / "s")) == Counter(expected(40))
 
 
 async def test_duplicates_are_stored_once_and_a_cut_frame_stops_nothing(broker: Broker, tmp_path: Path) -> None:
     async with receiving(broker, tmp_path / "s") as receiver, aiomqtt.Client("127.0.0.1", broker.port) as client:
-        while not await _heard(client, receiver):  # noqa: ASYNC110  # until the receiver has subscribed
+        while not await _heard(client, receiver):  # until the receiver has subscribed
             await asyncio.sleep(0.01)
         for payload in (frame(1), frame(1), frame(2)[:-9], frame(2), frame(1)):
             await client.publish(TOPIC, payload, qos=1)

@@ -13,8 +13,17 @@ from structlog.testing import capture_logs
 
 from edgetwin.sources.mqtt import session
 from tests.kernels.wire import variable
-from tests.sources.broker_double import CONNECT, PUBACK, PUBCOMP, PUBREC, SUBSCRIBE, Connection, Packet
-from tests.sources.broker_double import broker_double, politely
+from tests.sources.broker_double import (
+    CONNECT,
+    PUBACK,
+    PUBCOMP,
+    PUBREC,
+    SUBSCRIBE,
+    Connection,
+    Packet,
+    broker_double,
+    politely,
+)
 from tests.sources.mqtt_rig import HOST, JSON, PLAIN, Rig, config, eventually, running, template
 
 TOPIC = b"plant/m/temp"

@@ -28,7 +28,11 @@ from tests.sources.broker_double import (
 )
 from tests.sources.mqtt_rig import HOST, JSON, PLAIN, Sent, config, eventually, publish_all, running, template
 
-ONE = {"name": "m", "model": "random_walk", "signals": {"x": {"source": "plant", "topic": "plant/m/temp", "noise": 1.0}}}
+ONE = {
+    "name": "m",
+    "model": "random_walk",
+    "signals": {"x": {"source": "plant", "topic": "plant/m/temp", "noise": 1.0}},
+}
 
 
 # ---- TLS
@@ -223,20 +227,19 @@ async def test_reload_asks_only_for_what_is_new_and_drops_only_what_is_gone() ->
     def twins(*topics: str) -> list[dict[str, Any]]:
         return [template({"x": {**PLAIN["x"], "topic": t + "/{machine}"}}, t + "-{machine}") for t in topics]
 
-    async with broker_double() as broker:
-        async with running(config(broker.port, twins("a", "b"))) as rig:
-            client = await broker.subscribed()
-            await rig.up()
-            rig.source.attach(Engine(config(broker.port, twins("b", "c"))))
-            await client.until(lambda c: c.of(UNSUBSCRIBE), "the end of a")
-            assert [p.filters for p in client.of(SUBSCRIBE)] == [["a/+", "b/+"], ["c/+"]]
-            assert [p.filters for p in client.of(UNSUBSCRIBE)] == [["a/+"]]
-            # The same again changes nothing.
-            rig.source.attach(Engine(config(broker.port, twins("b", "c"))))
-            rig.source.attach(Engine(config(broker.port, twins("c", "b", "d"))))
-            await client.until(lambda c: len(c.of(SUBSCRIBE)) == 3, "d")
-            assert client.of(SUBSCRIBE)[2].filters == ["d/+"]
-            assert len(client.of(UNSUBSCRIBE)) == 1
+    async with broker_double() as broker, running(config(broker.port, twins("a", "b"))) as rig:
+        client = await broker.subscribed()
+        await rig.up()
+        rig.source.attach(Engine(config(broker.port, twins("b", "c"))))
+        await client.until(lambda c: c.of(UNSUBSCRIBE), "the end of a")
+        assert [p.filters for p in client.of(SUBSCRIBE)] == [["a/+", "b/+"], ["c/+"]]
+        assert [p.filters for p in client.of(UNSUBSCRIBE)] == [["a/+"]]
+        # The same again changes nothing.
+        rig.source.attach(Engine(config(broker.port, twins("b", "c"))))
+        rig.source.attach(Engine(config(broker.port, twins("c", "b", "d"))))
+        await client.until(lambda c: len(c.of(SUBSCRIBE)) == 3, "d")
+        assert client.of(SUBSCRIBE)[2].filters == ["d/+"]
+        assert len(client.of(UNSUBSCRIBE)) == 1
 
 
 async def test_reload_while_away_ends_what_the_kept_session_still_holds() -> None:
@@ -269,7 +272,9 @@ async def test_a_source_without_signals_is_up_and_asks_for_nothing() -> None:
 
 
 async def test_many_filters_are_asked_for_in_packets_of_bounded_length() -> None:
-    twins = [{**ONE, "name": f"m{k}", "signals": {"x": {"source": "plant", "topic": f"plant/m{k}"}}} for k in range(250)]
+    twins = [
+        {**ONE, "name": f"m{k}", "signals": {"x": {"source": "plant", "topic": f"plant/m{k}"}}} for k in range(250)
+    ]
     async with broker_double() as broker, running(config(broker.port, twins)) as rig:
         await rig.up()
         asked = [p.filters for p in broker.connections[0].of(SUBSCRIBE)]

@@ -149,7 +149,9 @@ async def test_a_twin_that_waits_for_a_second_topic_gets_it_though_there_is_no_r
     }
     async with running(config(broker.port, [template(signals)], limits={"twins": 1})) as rig:
         await rig.up()
-        await publish_all(broker.port, [Sent("plant/a/temp", b"1"), Sent("plant/b/temp", b"2"), Sent("shift/1/a/load", b"3")])
+        await publish_all(
+            broker.port, [Sent("plant/a/temp", b"1"), Sent("plant/b/temp", b"2"), Sent("shift/1/a/load", b"3")]
+        )
         await rig.have(3)
         assert rig.ledger == {"fused": 2, "overflow": 1}
         assert rig.signal("a", "y").value == 3.0

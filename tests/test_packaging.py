@@ -73,7 +73,7 @@ def test_the_lock_covers_every_dependency_by_hash() -> None:
     blocks = re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE)[1:]
     assert len(blocks) == len(pins)
     assert all("--hash=sha256:" in block for block in blocks)
-    assert not locked & set(HEAVY)
+    assert not locked & (set(HEAVY) - {"sympy"})  # installed, for user equations; imported only while compiling them
 
 
 @pytest.mark.parametrize("name", ["gateway.txt", "build.txt"])

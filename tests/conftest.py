@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -12,6 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import structlog
+
+
+@pytest.fixture(autouse=True)
+def fresh_logging() -> Iterator[None]:
+    """A command that ran inside a test has pointed the loggers at that test's streams: undo it."""
+    yield
+    structlog.reset_defaults()
+    root = logging.getLogger()
+    for handler in [h for h in root.handlers if type(h).__module__ == "edgetwin.runtime.logs"]:
+        root.removeHandler(handler)
 
 
 def free_port() -> int:

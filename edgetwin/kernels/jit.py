@@ -31,6 +31,9 @@ os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_directory() / "numba"))
 
 import numba  # noqa: E402  (reads NUMBA_CACHE_DIR when it is imported)
 
+# Someone may have imported numba before the variable was set.
+numba.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"]  # type: ignore[attr-defined]
+
 _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": False}
 
 

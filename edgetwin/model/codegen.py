@@ -27,7 +27,6 @@ from edgetwin.kernels.learning import WARMUP, noise_floor, ratio_factor, scale_f
 
 FUSED, LATE_FUSED, GATED, DUPLICATE, LATE_DROPPED, OUT_OF_RANGE, INVALID = range(7)
 VALUE_MAX = 1e100
-LATEST = 2**63 - 1
 CHANNELS = 1
 '''
 

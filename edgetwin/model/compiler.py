@@ -83,28 +83,36 @@ def load_module(name: str, digest: str, make: Callable[[], str]) -> Any:
 
 
 def _stored(name: str, make: Callable[[], str]) -> Path:
-    """The path of a generated file, in the cache or, failing that, in a temporary folder; made when missing or damaged.
+    """The path of a generated file in the cache; made when it is missing or damaged. Its last line is a checksum.
 
-    Its last line holds the checksum of the rest.
+    Where the cache cannot be written, the file goes into a new folder of this process alone: never into one that
+    somebody else could have prepared.
     """
-    text = ""
-    for folder in (cache_directory() / "models", Path(tempfile.gettempdir()) / f"edgetwin-models-{os.getuid()}"):
-        path = folder / name
+    path = cache_directory() / "models" / name
+    try:
+        if path.is_file() and _is_whole(path.read_text(errors="replace")):
+            return path
+    except OSError:
+        pass
+    text = _sealed(make())
+    try:
+        return _write(path, text)
+    except OSError:
         try:
-            if path.is_file() and _is_whole(path.read_text(errors="replace")):
-                return path
-            text = text or _sealed(make())
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            partial = path.with_suffix(f".{os.getpid()}.tmp")
-            partial.write_text(text)
-            partial.replace(path)
-        except OSError:
-            continue
-        return path
-    raise ModelError(
-        f"no folder for generated kernels: {cache_directory()} cannot be written",
-        hint="set EDGETWIN_CACHE to a writable directory",
-    )
+            return _write(Path(tempfile.mkdtemp(prefix="edgetwin-models-")) / name, text)
+        except OSError as exc:
+            raise ModelError(
+                f"no folder for generated kernels: {cache_directory()} cannot be written ({exc.strerror})",
+                hint="set EDGETWIN_CACHE to a writable directory",
+            ) from exc
+
+
+def _write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    partial = path.with_suffix(f".{os.getpid()}.tmp")
+    partial.write_text(text)
+    partial.replace(path)
+    return path
 
 
 def _sealed(text: str) -> str:

@@ -31,7 +31,6 @@ from edgetwin.kernels.jit import kernel
 
 FUSED, LATE_FUSED, GATED, DUPLICATE, LATE_DROPPED, OUT_OF_RANGE, INVALID = range(7)
 VALUE_MAX = 1e100
-LATEST = 2**63 - 1
 STEPS_MAX = 10_000
 STEP_RATE = 5.0  # sub-steps per time constant
 CHANNELS = {channels}

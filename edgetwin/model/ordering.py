@@ -102,7 +102,8 @@ def accept_in_order(rows, i, history, channel, raw, t, t_max, source, counts):
     for k in range(p, n + 1):
         before[h, k] = rows[i]
         entry = samples[h, k]
-        outcome = accept(rows[i], entry["channel"], entry["raw"], entry["t"], LATEST)
+        latest = max(t_max, entry["t"])  # what was accepted once is not refused when it is fused again
+        outcome = accept(rows[i], entry["channel"], entry["raw"], entry["t"], latest)
         if k == p:
             if late and outcome == FUSED:
                 outcome = LATE_FUSED

@@ -28,11 +28,7 @@ from tests.sources.broker_double import (
 )
 from tests.sources.mqtt_rig import HOST, JSON, PLAIN, Sent, config, eventually, publish_all, running, template
 
-ONE = {
-    "name": "m",
-    "model": "random_walk",
-    "signals": {"x": {"source": "plant", "topic": "plant/m/temp", "noise": 1.0}},
-}
+ONE = template({"x": {"source": "plant", "topic": "plant/m/temp", "noise": 1.0}}, "m")
 
 
 # ---- TLS
@@ -70,8 +66,9 @@ def secure_broker(broker: Broker, tmp_path: Path, request: pytest.FixtureRequest
     make_certificates(tmp_path, getattr(request, "param", "IP:127.0.0.1"))
     broker.stop()
     port = free_port()
-    listener = f"listener {port} 127.0.0.1\nallow_anonymous true\ncertfile {tmp_path}/server.pem\nkeyfile {tmp_path}/server.key\n"
-    broker.config.write_text("per_listener_settings false\n" + broker.config.read_text() + listener)
+    listener = f"listener {port} 127.0.0.1\ncertfile {tmp_path}/server.pem\nkeyfile {tmp_path}/server.key\n"
+    # Where the tests run as root mosquitto would become another user, who may not read the key.
+    broker.config.write_text("user root\n" + broker.config.read_text() + listener)
     broker.start()
     yield SecureBroker(broker, port, tmp_path)
 
@@ -202,6 +199,31 @@ async def test_a_qos_2_message_survives_a_connection_lost_before_its_release() -
         assert rig.ledger == {"fused": 1}
 
 
+@pytest.mark.parametrize("at", [1, SUBSCRIBE, UNSUBSCRIBE])
+async def test_a_stop_that_comes_together_with_an_answer_is_not_lost(at: int) -> None:
+    """As :func:`asyncio.wait_for` of Python 3.11 would lose it: the task would go on for ever."""
+
+    def answer(connection: Connection, packet: Packet) -> bytes:
+        if packet.kind == at:
+            connection.send(politely(connection, packet))
+            answered.set()
+            return b""
+        return politely(connection, packet)
+
+    answered = asyncio.Event()
+    other = [template({"x": {**PLAIN["x"], "topic": "other/{machine}"}})]
+    async with broker_double(answer) as broker:
+        for turns in range(8):
+            answered.clear()
+            async with asyncio.timeout(10), running(config(broker.port, [template(PLAIN)])) as rig:
+                if at == UNSUBSCRIBE:
+                    await rig.up()
+                    rig.source.attach(Engine(config(broker.port, other)))
+                await answered.wait()
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+
+
 # ---- reload
 
 
@@ -326,13 +348,15 @@ async def test_pauses_are_short_again_after_a_session_that_lasted(
         assert ceilings == [0.5] * 4
 
 
-async def test_two_gateways_of_one_name_do_not_storm_the_broker(broker: Broker) -> None:
+async def test_two_gateways_of_one_name_pause_longer_and_longer(broker: Broker, ceilings: list[float]) -> None:
+    """mosquitto hangs up on the older one without a word; what it looks like is told."""
     settings = config(broker.port, [template(PLAIN)], client_id="twice")
     async with running(settings) as one, running(settings) as two:
         errors: set[str] = set()
 
-        def taken_over() -> bool:
+        def seen() -> bool:
             errors.update(rig.source.last_error for rig in (one, two))
-            return any("client_id" in e for e in errors) and one.source.reconnects + two.source.reconnects >= 3
+            return max(ceilings, default=0.0) >= 8.0 and any("'twice'" in e for e in errors)
 
-        await eventually(taken_over, "the takeovers")
+        await eventually(seen, "growing pauses and the reason")
+        assert not any(rig.source.up and rig.source.last_error for rig in (one, two))

@@ -85,6 +85,7 @@ class DataPath:
                 raise
             if size == 0:
                 self._closed = True
+                self.fault = self.fault or "the broker closed the connection"
                 return
             self._have += size
             began = time_func()

@@ -61,6 +61,7 @@ class Receiver:
         self.buffer_bytes = max(BUFFER_BYTES, 2 * self.packet_max)
         self.unreleased: OrderedDict[int, Any] = OrderedDict()
         self._name = config.name
+        self._payload_max = config.payload_max
         self._v5 = config.protocol == "5"
         self._clock = clock
         self._latency = latency
@@ -106,12 +107,7 @@ class Receiver:
     def note_dropped(self, oversize: Oversize) -> None:
         """Count a packet that was too long; it is to be answered all the same, or the broker would send it for ever."""
         self.messages += 1
-        self._engine.count(self._source, Outcome.OVERFLOW)
-        if self._limiter.allow("oversize") is not None:
-            log.warning(
-                "message_too_long", source=self._name, topic=_shown(oversize.topic), bytes=oversize.length,
-                hint="raise payload_max of the source if such messages are meant to be read",
-            )  # fmt: skip
+        self._note_too_long(oversize.topic, oversize.length)
 
     def take_message(self, topic: bytes, payload: bytes, retained: bool) -> None:
         """A message that came through the session library: QoS 2."""
@@ -157,6 +153,9 @@ class Receiver:
 
     def _read(self, topic: bytes, payload: bytes, arrived: int, retained: bool) -> list[tuple[int, int, float]]:
         """The samples of one message; makes its twin if a template asks for it, and counts what is not a sample."""
+        if len(payload) > self._payload_max:
+            self._note_too_long(topic, len(payload))
+            return []
         bindings = self._bindings.table.lookup(topic)
         if bindings is None:
             fate = self._bindings.hear(topic)
@@ -174,6 +173,14 @@ class Receiver:
         if reading.late_dropped:
             self._engine.count(self._source, Outcome.LATE_DROPPED, reading.late_dropped)
         return reading.samples
+
+    def _note_too_long(self, topic: bytes, size: int) -> None:
+        self._engine.count(self._source, Outcome.OVERFLOW)
+        if self._limiter.allow("oversize") is not None:
+            log.warning(
+                "message_too_long", source=self._name, topic=_shown(topic), bytes=size,
+                hint="raise payload_max of the source if such messages are meant to be read",
+            )  # fmt: skip
 
     def _warn_payload(self, topic: bytes, payload: bytes) -> None:
         suppressed = self._limiter.allow(topic)

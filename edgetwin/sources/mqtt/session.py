@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import aiomqtt
-from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, MQTTMessage
+import paho.mqtt.client as mqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -31,7 +31,10 @@ LINK_ERRORS = (aiomqtt.MqttError, SourceError, OSError)
 CONNECT_TIMEOUT_S = 15.0
 CLOSE_TIMEOUT_S = 2.0
 
+_CLOSED = "the broker closed the connection"
 _TAKEN_OVER = 0x8E
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Session(aiomqtt.Client):
             password=login.password or place.password,
             identifier=login.client_id,
             protocol=aiomqtt.ProtocolVersion.V5 if v5 else aiomqtt.ProtocolVersion.V311,
-            clean_start=not kept if v5 else MQTT_CLEAN_START_FIRST_ONLY,
+            clean_start=not kept if v5 else mqtt.MQTT_CLEAN_START_FIRST_ONLY,
             clean_session=None if v5 else not kept,
             properties=_connect_properties(config, receiver.packet_max) if v5 else None,
             keepalive=max(round(config.keepalive), 1),
@@ -90,6 +93,19 @@ class Session(aiomqtt.Client):
             return self._datapath
 
         self._paho._create_socket = create_datapath
+        self._paho.loop_read = self._loop_read
+
+    def _loop_read(self, max_packets: int = 1) -> int:
+        """paho's, but an exception ends the connection at once, as any other fault of the stream does.
+
+        paho raises what it likes on a malformed packet, and aiomqtt would leave the socket open and wait.
+        """
+        try:
+            return int(mqtt.Client.loop_read(self._client, max_packets))
+        except Exception as exc:
+            if self._datapath and not self._datapath.fault:
+                self._datapath.fault = f"the broker sent a packet that cannot be read ({exc!r})"
+            return int(self._paho._loop_rc_handle(mqtt.MQTT_ERR_PROTOCOL))
 
     @property
     def lost(self) -> Exception | None:
@@ -135,7 +151,7 @@ class Session(aiomqtt.Client):
     def _check_open(self) -> None:
         """aiomqtt forgets a loss that comes together with CONNACK."""
         if self._paho.socket() is None:
-            raise SourceError(self._fault or "the broker closed the connection as soon as it was made")
+            raise SourceError(self._fault or _CLOSED)
 
     async def close(self) -> None:
         """Disconnect, in CLOSE_TIMEOUT_S or without the broker's help; the socket is closed when this returns."""
@@ -152,6 +168,14 @@ class Session(aiomqtt.Client):
 
     # ---- what aiomqtt calls, or gives to paho, by these names
 
+    async def _wait_for(self, fut: Awaitable[T], timeout: float | None) -> T:  # noqa: ASYNC109 (aiomqtt's signature)
+        """Python 3.11's ``asyncio.wait_for``, which aiomqtt uses, loses a cancellation that comes with the answer."""
+        try:
+            async with asyncio.timeout(self.timeout if timeout is None else timeout):
+                return await fut
+        except TimeoutError:
+            raise aiomqtt.MqttError("the broker does not answer: timed out") from None
+
     def _client_connect(self) -> None:
         """In a thread, which goes on when its caller has been cancelled."""
         super()._client_connect()
@@ -166,11 +190,13 @@ class Session(aiomqtt.Client):
 
     def _on_disconnect(self, client: Any, userdata: Any, flags: Any, code: Any, properties: Any = None) -> None:
         if not self._connected.done():
-            reason = self._fault or "the broker closed the connection before it answered"
-            self._connected.set_exception(aiomqtt.MqttError(reason))
+            failure = self._datapath.failure if self._datapath else None
+            self._connected.set_exception(
+                failure or aiomqtt.MqttError(f"{self._fault or _CLOSED} before it answered CONNECT")
+            )
         super()._on_disconnect(client, userdata, flags, code, properties)
 
-    def _on_message(self, client: Any, userdata: Any, message: MQTTMessage) -> None:  # noqa: ARG002
+    def _on_message(self, client: Any, userdata: Any, message: mqtt.MQTTMessage) -> None:  # noqa: ARG002
         """QoS 2, once it is released; all else has taken the data path."""
         try:
             self._receiver.take_message(message._topic, bytes(message.payload), message.retain)
@@ -201,7 +227,7 @@ def _connect_properties(config: MqttConfig, packet_max: int) -> Properties:
 
 
 def _reason(cause: BaseException | None) -> str:
-    return str(cause) if cause is not None else "the broker closed the connection"
+    return str(cause) if cause is not None else _CLOSED
 
 
 def _hint(cause: BaseException | None) -> str:

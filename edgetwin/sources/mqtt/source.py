@@ -11,7 +11,7 @@ from edgetwin.clock import NS, Clock
 from edgetwin.config.schema import MqttSource as MqttConfig
 from edgetwin.config.urls import endpoint
 from edgetwin.engine import Engine
-from edgetwin.errors import ConfigError, EdgetwinError
+from edgetwin.errors import ConfigError
 from edgetwin.instruments import Histogram
 from edgetwin.sources.backoff import Backoff
 from edgetwin.sources.mqtt.bindings import TopicBindings
@@ -24,6 +24,8 @@ log = structlog.get_logger()
 
 PROVED_AFTER_S = 10.0
 """A session that lasts so long is a good one; until then the pauses between attempts keep growing."""
+SHORT_MAX = 3
+"""After so many short sessions in a row the likely reason is told."""
 
 
 class MqttSource:
@@ -58,6 +60,7 @@ class MqttSource:
         self._address = f"{config.url.split('://', 1)[0]}://{endpoint(config.url).address}"
         self._subscriptions = Subscriptions(config.qos)
         self._wake = asyncio.Event()
+        self._short = 0
         self.receiver = Receiver(config, clock, self.latency)
         self.attach(engine)
 
@@ -96,7 +99,9 @@ class MqttSource:
             try:
                 await self._serve(session)
             finally:
+                self._short += 1
                 if self._clock.monotonic_ns() - began_ns > PROVED_AFTER_S * NS:
+                    self._short = 0
                     backoff.reset()
 
     async def _serve(self, session: Session) -> None:
@@ -119,7 +124,9 @@ class MqttSource:
         self.up, self.last_error = True, complaint
 
     def _disconnected(self, exc: Exception) -> None:
-        reason = str(exc) if isinstance(exc, EdgetwinError) else str(exc) or repr(exc)
+        reason = str(exc) or repr(exc)
+        if self.up and self._short >= SHORT_MAX and "client_id" not in reason:
+            reason += f": again and again: does another client use the client_id {self._client_id!r}?"
         if self.up or reason != self.last_error:
             log.warning("source_disconnected", source=self.name, url=self._address, error=reason)
         self.last_error = reason

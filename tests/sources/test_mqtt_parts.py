@@ -19,7 +19,7 @@ from edgetwin.sources.mqtt.bindings import TopicBindings
 from edgetwin.sources.mqtt.datapath import PIECE_BYTES_MIN, DataPath
 from edgetwin.sources.mqtt.oversize import NotMqttError, Oversize, oversize_at
 from edgetwin.sources.mqtt.receiver import Receiver
-from tests.kernels.wire import publish, variable
+from tests.kernels.wire import array, publish, variable
 from tests.sources.broker_double import broker_double
 from tests.sources.mqtt_rig import PLAIN, config, running, template
 
@@ -194,6 +194,21 @@ def test_it_reads_less_at_a_time_while_what_comes_is_slow(wired: Any) -> None:
     for _ in range(20):
         datapath._adapt(0.0)
     assert datapath._piece == whole
+
+
+def test_arrival_stamps_increase_though_the_clock_stands_or_steps_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    times: list[int] = []
+    monkeypatch.setattr(Engine, "ingest", lambda _s, _source, batch, _now: times.extend(batch.t_ns.tolist()))
+    settings = config(1, [template(PLAIN)], protocol="3.1.1")
+    clock = ManualClock(10**18)
+    source = MqttSource(settings.sources[0], Engine(settings), clock)  # type: ignore[arg-type]
+    for step in (0, 0, -(10**9), 5):
+        clock.advance(step)
+        packets = array(publish(b"plant/m/temp", b"20") * 3)
+        source.receiver.take(packets, len(packets), bytearray())
+        source.receiver.take_message(b"plant/m/temp", b"20", False)
+    assert len(times) == 16
+    assert times == sorted(set(times))
 
 
 async def test_a_failure_of_our_own_is_not_taken_for_one_of_the_link(monkeypatch: pytest.MonkeyPatch) -> None:

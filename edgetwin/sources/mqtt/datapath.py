@@ -89,17 +89,13 @@ class DataPath:
                 return
             self._have += size
             began = time_func()
-            self._prove_alive(began)
+            # paho sees no samples, and would hang up when its PINGRESP stands behind many of them.
+            self._paho._last_bytes_received = began
             self._scan()
             now = time_func()
             self._adapt(now - began)
             if self._control or now > until or (size < len(room) and not self._tls):
                 return
-
-    def _prove_alive(self, now: float) -> None:
-        """Tell paho that the broker lives. It sees no samples, and would hang up when its PINGRESP is behind many."""
-        self._paho._last_bytes_received = now
-        self._paho._ping_t = 0.0
 
     def _adapt(self, took_s: float) -> None:
         """Read less at a time while what comes is slow to take."""

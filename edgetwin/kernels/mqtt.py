@@ -28,6 +28,9 @@ MESSAGES, UNMATCHED, OVERFLOWED, INVALIDS, LATE_DROPPED = 4, 5, 6, 7, 8
 INVALID_START, INVALID_END = 9, 10
 COUNTERS = 11
 
+PAYLOAD_MAX = 4
+"""Where ``Output.room`` holds it."""
+
 SLOW_WIDTH = 5
 """Columns of ``Output.slow``: start and end of the packet, samples before it, arrival stamp, ack offset (or -1)."""
 
@@ -40,7 +43,8 @@ class Output(NamedTuple):
     ``slot`` int32[s], ``t_ns`` int64[s], ``value`` float64[s]: samples in order of arrival; ``control``
     int64[c, 2]: spans of the buffer; ``slow`` int64[w, 5] as in ``SLOW_WIDTH``; ``ack`` uint8[4 a]: PUBACK
     packets of all QoS 1 messages in order, slow ones included; ``counters`` int64[COUNTERS];
-    ``room`` int64[4]: how many samples, spans, slow packets and bytes of PUBACKs fit.
+    ``room`` int64[5]: how many samples, spans, slow packets and bytes of PUBACKs fit; the longest payload that is not
+    left to Python.
     """
 
     slot: Array
@@ -63,7 +67,7 @@ def make_output(samples: int, packets: int) -> Output:
         np.empty((packets, SLOW_WIDTH), np.int64),
         np.empty(4 * packets, np.uint8),
         np.zeros(COUNTERS, np.int64),
-        np.array([samples, packets, packets, 4 * packets], np.int64),
+        np.array([samples, packets, packets, 4 * packets, 2**62], np.int64),
     )
 
 
@@ -142,7 +146,7 @@ def _scan(buf: Array, n: int, table: TableView, out: Output, now_ns: int, packet
             return p, FULL
         entry = -1
         fate = _SLOW
-        if topic_end > body + 2 and not alias:
+        if topic_end > body + 2 and not alias and end - payload <= room[PAYLOAD_MAX]:
             seed, mask = at(state, SEED), at(state, MASK)
             entry = find(buf, body + 2, topic_end, seed, mask, table.index, table.entries, table.names)
             fate = _BOUND

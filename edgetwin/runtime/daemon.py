@@ -78,7 +78,7 @@ class Daemon:
     def reasons(self) -> list[str]:
         """Why the daemon is not ready, or what is degraded while it is."""
         reasons = [] if self.ready else ["starting or stopping"]
-        reasons += [f"source {s.name}: {s.last_error}" for s in self.sources if not s.up]
+        reasons += [f"source {s.name}: {s.last_error}" for s in self.sources if s.last_error or not s.up]
         if self.uplink is not None and not self.uplink.up:
             reasons.append(f"uplink: {self.uplink.last_error}")
         return reasons

@@ -23,6 +23,7 @@ from paho.mqtt.properties import Properties
 from edgetwin.config.schema import Tls
 from edgetwin.config.urls import Endpoint
 from edgetwin.errors import UplinkError
+from edgetwin.sources.mqtt.client import Client
 from edgetwin.sources.mqtt.tls import tls_context
 
 LINK_ERRORS = (aiomqtt.MqttError, UplinkError, OSError, ssl.SSLError)
@@ -60,7 +61,7 @@ class Inbox:
     packet_bytes_max: int
 
 
-class Session(aiomqtt.Client):
+class Session(Client):
     """One connection; to be opened by :func:`connected`.
 
     ``outcomes`` are (packet id, reason code) of acknowledged publishes, ``received`` messages in order of arrival,

@@ -169,12 +169,13 @@ async def test_oversize_messages_are_dropped_counted_and_answered(protocol: str,
             assert len(broker.connections) == 1
 
 
-async def test_the_limit_of_a_payload_is_exact_on_the_way_through_the_session_library() -> None:
+@pytest.mark.parametrize("qos", [0, 1, 2])
+async def test_the_limit_of_a_payload_is_exact(qos: int) -> None:
     async with broker_double() as broker:
         async with running(config(broker.port, [template(PLAIN)], payload_max=64, qos=2)) as rig:
             client = await broker.subscribed()
-            client.publish(TOPIC, b"%064d" % 20, qos=2, mid=1)
-            client.publish(TOPIC, b"%065d" % 21, qos=2, mid=2)
+            client.publish(TOPIC, b"%064d" % 20, qos=qos, mid=1)
+            client.publish(TOPIC, b"%065d" % 21, qos=qos, mid=2)
             await rig.have(2)
             assert rig.ledger == {"fused": 1, "overflow": 1}
             assert rig.signal("m").value == 20.0

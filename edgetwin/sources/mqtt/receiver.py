@@ -67,6 +67,7 @@ class Receiver:
         self._latency = latency
         self._out = wire.make_output(SAMPLES_MAX, PACKETS_MAX)
         self._out.room[wire.SLOWS] = SLOWS_MAX
+        self._out.room[wire.PAYLOAD_MAX] = config.payload_max
         self._limiter = RateLimiter(every_s=10.0, keys_max=64, clock=clock)
         self._last_ns = 0
 

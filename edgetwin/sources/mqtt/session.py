@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import aiomqtt
 import paho.mqtt.client as mqtt
@@ -22,6 +22,7 @@ from edgetwin.config.credentials import username_of
 from edgetwin.config.schema import MqttSource as MqttConfig
 from edgetwin.config.urls import endpoint
 from edgetwin.errors import SourceError
+from edgetwin.sources.mqtt.client import Client
 from edgetwin.sources.mqtt.datapath import DataPath
 from edgetwin.sources.mqtt.receiver import Receiver
 
@@ -34,8 +35,6 @@ CLOSE_TIMEOUT_S = 2.0
 _CLOSED = "the broker closed the connection"
 _TAKEN_OVER = 0x8E
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, slots=True)
 class Login:
@@ -46,7 +45,7 @@ class Login:
     tls: ssl.SSLContext | None = None
 
 
-class Session(aiomqtt.Client):
+class Session(Client):
     """One connection, to be opened by :func:`connected`.
 
     ``wake`` is set when it is lost. ``resumed``: the broker had kept the session of the one before.
@@ -167,14 +166,6 @@ class Session(aiomqtt.Client):
             self._paho._sock_close()
 
     # ---- what aiomqtt calls, or gives to paho, by these names
-
-    async def _wait_for(self, fut: Awaitable[T], timeout: float | None) -> T:  # noqa: ASYNC109 (aiomqtt's signature)
-        """Python 3.11's ``asyncio.wait_for``, which aiomqtt uses, loses a cancellation that comes with the answer."""
-        try:
-            async with asyncio.timeout(self.timeout if timeout is None else timeout):
-                return await fut
-        except TimeoutError:
-            raise aiomqtt.MqttError("the broker does not answer: timed out") from None
 
     def _client_connect(self) -> None:
         """In a thread, which goes on when its caller has been cancelled."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -108,11 +109,17 @@ class Report:
         return len(self.mean)
 
 
-@dataclass(slots=True)
-class Gap:
-    """What a bound forced out: sequence numbers ``first..last`` (inclusive) and why."""
+Scalar = None | bool | int | float | str
 
-    first: int
-    last: int
-    reason: str
-    count: int = field(default=0)
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened at ``t_ns`` (ns since the epoch) and that the cloud should know; ``data`` holds scalars.
+
+    ``kind`` is a constant name in snake case. Events about a twin carry its name as ``twin``, events about one of its
+    signals also ``signal``.
+    """
+
+    kind: str
+    t_ns: int
+    data: Mapping[str, Scalar] = field(default_factory=dict)

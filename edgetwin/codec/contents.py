@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from edgetwin.codec.limits import EVENT_FIELDS_MAX, I64_MAX, I64_MIN, U64_MAX
 from edgetwin.errors import FrameError
-from edgetwin.records import Report
-
-Scalar = None | bool | int | float | str
+from edgetwin.records import Event, Report
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened at ``t_ns``; ``data`` holds scalars only."""
+def event_to_wire(event: Event) -> list[Any]:
+    """``[kind, t, {key: scalar}]``. FrameError when it cannot be written."""
+    wire = [event.kind, event.t_ns, dict(event.data)]
+    event_from_wire(wire)
+    return wire
 
-    kind: str
-    t_ns: int
-    data: Mapping[str, Scalar] = field(default_factory=dict)
 
-    def to_wire(self) -> list[Any]:
-        """``[kind, t, {key: scalar}]``. FrameError when it cannot be written."""
-        wire = [self.kind, self.t_ns, dict(self.data)]
-        Event.from_wire(wire)
-        return wire
-
-    @staticmethod
-    def from_wire(wire: object) -> Event:
-        """The reverse of :meth:`to_wire`. FrameError when ``wire`` is anything else."""
-        kind, t_ns, data = array("an event", wire, 3)
-        if type(data) is not dict or len(data) > EVENT_FIELDS_MAX:
-            raise FrameError(f"the data of an event is not a map of at most {EVENT_FIELDS_MAX} fields")
-        for key, value in data.items():
-            text("a key of an event", key)
-            _scalar(value)
-        return Event(text("the kind of an event", kind), integer("the time of an event", t_ns, I64_MIN, I64_MAX), data)
+def event_from_wire(wire: object) -> Event:
+    """The reverse of :func:`event_to_wire`. FrameError when ``wire`` is anything else."""
+    kind, t_ns, data = array("an event", wire, 3)
+    if type(data) is not dict or len(data) > EVENT_FIELDS_MAX:
+        raise FrameError(f"the data of an event is not a map of at most {EVENT_FIELDS_MAX} fields")
+    for key, value in data.items():
+        text("a key of an event", key)
+        _scalar(value)
+    return Event(text("the kind of an event", kind), integer("the time of an event", t_ns, I64_MIN, I64_MAX), data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import msgpack
 
 from edgetwin.codec import columns as table
 from edgetwin.codec import plain
-from edgetwin.codec.contents import Event, Frame, FrameGap, integer, items, text
+from edgetwin.codec.contents import Frame, FrameGap, event_from_wire, event_to_wire, integer, items, text
 from edgetwin.codec.limits import (
     COLUMNS_MAX,
     EVENTS_MAX,
@@ -27,9 +27,9 @@ from edgetwin.codec.limits import (
     U64_MAX,
 )
 from edgetwin.errors import FrameError
-from edgetwin.records import Report
+from edgetwin.records import Event, Report
 
-__all__ = ["VERSION", "Event", "Frame", "FrameGap", "FrameTooLargeError", "decode_frame", "encode_frame"]
+__all__ = ["VERSION", "Frame", "FrameGap", "FrameTooLargeError", "decode_frame", "encode_frame"]
 
 VERSION = 1
 
@@ -75,7 +75,7 @@ def encode_frame(
         plain.CODEC,
         table.to_wire(distinct),
         plain.encode(reports, indices),
-        items("events", [event.to_wire() for event in events], EVENTS_MAX),
+        items("events", [event_to_wire(event) for event in events], EVENTS_MAX),
         items("gaps", [gap.to_wire() for gap in gaps], GAPS_MAX),
     )
     if len(body) + _CRC_BYTES > FRAME_BYTES_MAX:
@@ -103,7 +103,7 @@ def decode_frame(data: bytes) -> Frame:
         t1=t1,
         codec=plain.CODEC,
         reports=reports,
-        events=tuple(Event.from_wire(event) for event in items("events", found["events"], EVENTS_MAX)),
+        events=tuple(event_from_wire(event) for event in items("events", found["events"], EVENTS_MAX)),
         gaps=tuple(FrameGap.from_wire(gap) for gap in items("gaps", found["gaps"], GAPS_MAX)),
     )
 

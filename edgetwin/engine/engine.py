@@ -21,6 +21,7 @@ from edgetwin.config.schema import Config, Twin
 from edgetwin.engine import snapshot
 from edgetwin.engine.bank import REASONS, Bank, SignalBank, row_status
 from edgetwin.engine.equation_bank import EquationBank
+from edgetwin.engine.events import EventLog, Restarts
 from edgetwin.engine.ledger import Ledger
 from edgetwin.engine.reporting import Reporter
 from edgetwin.engine.trace import Trace, Tracing
@@ -49,6 +50,8 @@ class Engine:
         self._slot_row: NDArray[np.int32] = np.zeros(16, np.int32)
         self._slots = 0
         self._future_ns = round(config.limits.future * NS)
+        self.events = EventLog()
+        self._restarts = Restarts()
         self._reporter = Reporter()
         self.tracing = Tracing()
         for twin in config.twins:
@@ -221,7 +224,11 @@ class Engine:
     # ---- reports and persistence
 
     def report(self, now_ns: int) -> list[Report]:
-        """The reports that are due at ``now_ns``: one for each cadence whose interval has passed."""
+        """The reports that are due at ``now_ns``: one for each cadence whose interval has passed.
+
+        What the filters went through since the last call is entered into ``events``.
+        """
+        self._restarts.look(self.banks, self.events)
         return self._reporter.report(self.banks, list(self._twins.values()), now_ns)
 
     def snapshot(self) -> bytes:
@@ -235,4 +242,6 @@ class Engine:
         Raises JournalError when the snapshot cannot be read. States dated after ``now_ns + limits.future``
         are left out.
         """
-        return snapshot.load(self, blob, now_ns + self._future_ns)
+        restored = snapshot.load(self, blob, now_ns + self._future_ns)
+        self._restarts.look(self.banks, EventLog())  # told before the stop
+        return restored

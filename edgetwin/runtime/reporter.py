@@ -6,23 +6,25 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from edgetwin.clock import NS
-from edgetwin.records import Report
+from edgetwin.records import Event, Report
 
 if TYPE_CHECKING:
     from edgetwin.runtime.daemon import Daemon
 
 TICK_LEAST_S = 0.02
 VALUES_MAX = 20_000
+EVENTS_MAX = 1_024
 
 
 class Reporter:
-    """Asks the engine for what is due at each multiple of the shortest interval, and puts a frame into the outbox after
-    ``uplink.every`` or VALUES_MAX values. Reads the daemon's engine and configuration anew each time: a reload replaces
-    them."""
+    """Asks the engine for what is due at each multiple of the shortest interval. A frame goes into the outbox after
+    ``uplink.every``, VALUES_MAX values or EVENTS_MAX events. Reads the daemon's engine and configuration anew: a
+    reload replaces them."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._pending: list[Report] = []
+        self._events: list[Event] = []
         self._values = 0
         self._opened_ns = 0
 
@@ -46,16 +48,17 @@ class Reporter:
     def _collect(self, now_ns: int) -> None:
         if self._daemon.config.uplink is None:
             return
-        for report in self._daemon.engine.report(now_ns):
-            if not self._pending:
-                self._opened_ns = now_ns
-            self._pending.append(report)
-            self._values += len(report)
+        reports, events = self._daemon.engine.report(now_ns), self._daemon.engine.events.take()
+        if not self._pending and not self._events:
+            self._opened_ns = now_ns
+        self._pending += reports
+        self._events += events
+        self._values += sum(len(report) for report in reports)
         due = now_ns - self._opened_ns >= self._daemon.config.uplink.every * NS
-        if self._pending and (due or self._values >= VALUES_MAX):
+        if due or self._values >= VALUES_MAX or len(self._events) >= EVENTS_MAX:
             self._send()
 
     def _send(self) -> None:
-        if self._pending:
-            self._daemon.outbox.put(self._pending)
-            self._pending, self._values = [], 0
+        if self._pending or self._events:
+            self._daemon.outbox.put(self._pending, self._events)
+        self._pending, self._events, self._values = [], [], 0

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 import structlog
 
 from edgetwin.clock import Clock
-from edgetwin.codec.frames import Event, FrameGap, FrameTooLargeError, encode_frame
+from edgetwin.codec.frames import FrameGap, FrameTooLargeError, encode_frame
 from edgetwin.codec.limits import GAPS_MAX, U64_MAX
 from edgetwin.ratelimit import RateLimiter
-from edgetwin.records import Report
+from edgetwin.records import Event, Report
 from edgetwin.uplink import saved
 from edgetwin.uplink.gaps import coalesce
 from edgetwin.uplink.queued import Key, Queued, halve, split

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from edgetwin.codec.contents import Event, FrameGap
-from edgetwin.records import Report
+from edgetwin.codec.contents import FrameGap
+from edgetwin.records import Event, Report
 
 T0 = 1_700_000_000 * 10**9
 

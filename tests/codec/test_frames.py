@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgetwin.codec.frames import Event, Frame, FrameGap, FrameTooLargeError, decode_frame, encode_frame
+from edgetwin.codec.frames import Frame, FrameGap, FrameTooLargeError, decode_frame, encode_frame
 from edgetwin.codec.limits import RAW_BYTES_MAX
 from edgetwin.errors import FrameError
-from edgetwin.records import Report
+from edgetwin.records import Event, Report
 from tests.codec.build import EVENTS, I64, T0, U64, gaps, report, reports, same
 
 # The vector of docs/frames.md.

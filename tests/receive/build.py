@@ -6,9 +6,9 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgetwin.codec.frames import Event, FrameGap, encode_frame
+from edgetwin.codec.frames import FrameGap, encode_frame
 from edgetwin.receive.store import QUALITY, iso
-from edgetwin.records import Report
+from edgetwin.records import Event, Report
 from tests.codec.build import T0, report
 
 Row = tuple[str, ...]

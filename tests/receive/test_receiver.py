@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgetwin.clock import ManualClock
-from edgetwin.codec.frames import Event, FrameGap
+from edgetwin.codec.frames import FrameGap
 from edgetwin.codec.limits import U64_MAX
 from edgetwin.errors import JournalError
 from edgetwin.receive.config import CsvStore, ParquetStore
 from edgetwin.receive.deadletters import DeadLetters
 from edgetwin.receive.receiver import Receiver
 from edgetwin.receive.store import iso
+from edgetwin.records import Event
 from tests.codec.build import T0
 from tests.receive.build import frame, read, report_of, rows_of
 

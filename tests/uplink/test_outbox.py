@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgetwin.codec.frames import Event, Frame, FrameGap, decode_frame
+from edgetwin.codec.frames import Frame, FrameGap, decode_frame
 from edgetwin.codec.limits import U64_MAX
 from edgetwin.errors import JournalError
-from edgetwin.records import Report
+from edgetwin.records import Event, Report
 from edgetwin.uplink.outbox import Outbox
 from edgetwin.uplink.queued import VALUES_PER_FRAME, split
 from tests.codec.build import T0, report, same

@@ -1,0 +1,39 @@
+"""What happened to twins reaches whoever takes it, once."""
+
+from __future__ import annotations
+
+from edgetwin.engine import Engine
+from edgetwin.engine.events import EVENTS_MAX, EventLog
+from tests.engine.build import SECOND, T0, config, feed
+
+JUMP = [1.0] * 20 + [500.0] * 6
+AFTER = T0 + len(JUMP) * SECOND
+
+
+def test_a_full_log_says_how_many_events_went() -> None:
+    log = EventLog()
+    for k in range(EVENTS_MAX + 3):
+        log.add("something", k)
+    taken = log.take()
+    assert (taken[0].kind, taken[0].data) == ("events_lost", {"count": 3})
+    assert [event.t_ns for event in taken[1:]] == list(range(3, EVENTS_MAX + 3))
+    assert log.take() == []
+
+
+def test_a_filter_that_starts_again_says_so_once() -> None:
+    engine = Engine(config())
+    feed(engine, JUMP)
+    engine.report(AFTER)
+    (event,) = engine.events.take()
+    assert event.kind == "twin_restarted"
+    assert event.data == {"twin": "m", "state": "x", "restarts": 1}
+    engine.report(AFTER + SECOND)
+    assert engine.events.take() == []
+
+
+def test_a_restart_told_before_a_stop_is_not_told_again() -> None:
+    engine, again = Engine(config()), Engine(config())
+    feed(engine, JUMP)
+    assert again.restore(engine.snapshot(), AFTER) == 1
+    again.report(AFTER)
+    assert again.events.take() == []

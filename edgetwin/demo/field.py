@@ -12,6 +12,7 @@ import msgspec
 from edgetwin.clock import NS, Clock
 from edgetwin.demo.plant import OVENS, PUMPS, Plant
 from edgetwin.errors import SourceError
+from edgetwin.sources.mqtt.client import Client
 
 TICK_S = 0.1
 PUMP_TICKS = 3  # a pump has three topics: each speaks at every third tick
@@ -70,10 +71,10 @@ def messages(plant: Plant, tick: int, wall_ns: int) -> Iterator[tuple[str, bytes
         yield f"plant/pumps/{name}/{kind}", f"{value:.3f}".encode()
 
 
-def connect(mqtt_url: str) -> aiomqtt.Client:
+def connect(mqtt_url: str) -> Client:
     """A client of the embedded broker."""
     address = urlsplit(mqtt_url)
-    return aiomqtt.Client(
+    return Client(
         address.hostname or "127.0.0.1",
         address.port or 1883,
         protocol=aiomqtt.ProtocolVersion.V311,

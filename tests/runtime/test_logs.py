@@ -66,11 +66,11 @@ def test_libraries_go_the_same_way_from_warning_up() -> None:
     configure("debug", "json", out)
     configure("info", "json", out)  # a second call replaces the handler and does not add one
     logging.getLogger("mqtt").info("chatter")
-    logging.getLogger("pymodbus.logging").warning("bad frame %d", 7)
+    logging.getLogger("somelibrary.link").warning("bad frame %d", 7)
     (line,) = lines(out)
     assert line["event"] == "library_message"
     assert line["message"] == "bad frame 7"
-    assert line["logger"] == "pymodbus.logging"
+    assert line["logger"] == "somelibrary.link"
     assert line["level"] == "warning"
     assert datetime.fromisoformat(line["timestamp"]).tzinfo == UTC
 

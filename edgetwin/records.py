@@ -61,11 +61,21 @@ class StateEstimate:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockOffset:
+    """A device's clock minus the gateway's, less the shortest network delay (so it may be that much higher), and the
+    mean variation of the delay; both in seconds."""
+
+    offset_s: float
+    jitter_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class SignalStatus:
     """The last sample of one signal and how well the twin foresaw it.
 
     ``value`` is scaled; ``at_ns`` its measurement time; ``nis`` the normalised innovation squared;
-    ``noise`` the measurement standard deviation in use; ``fused`` and ``gated`` count samples.
+    ``noise`` the measurement standard deviation in use; ``fused`` and ``gated`` count samples; ``clock`` is that of
+    the device when its samples bring a time.
     """
 
     value: float
@@ -75,6 +85,7 @@ class SignalStatus:
     unit: str
     fused: int
     gated: int
+    clock: ClockOffset | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,7 @@ class MqttSource(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
     - session_expiry: how long the broker keeps the session while the gateway is away (MQTT 5, qos 1 or 2)
     - receive_maximum: messages the broker may send before they are acknowledged (MQTT 5)
     - payload_max: longest payload read, in bytes; longer ones are counted as overflow
+    - clock: whose time samples have: device as stamped; corrected by the offset learned; arrival at the gateway
     """
 
     name: Name
@@ -85,6 +86,7 @@ class MqttSource(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
     session_expiry: Duration = Duration(86_400)
     receive_maximum: Annotated[int, Meta(ge=1, le=65535)] = 65535
     payload_max: Annotated[int, Meta(ge=64, le=16_777_216)] = 65_536
+    clock: Literal["device", "corrected", "arrival"] = "device"
 
 
 class ModbusSource(_Strict, frozen=True, tag_field="kind", tag="modbus"):
@@ -350,6 +352,8 @@ class Limits(_Strict, frozen=True):
     - twins: most twins, those of templates included
     - topics: most topics remembered, unknown ones included
     - future: how far ahead of the gateway's clock a sample may be stamped
+    - past: how far behind the gateway's clock a sample may be stamped
+    - clock_offset: largest offset of a device's clock that is corrected
     - outbox_bytes: most bytes of frames that wait for the cloud
     - metric_twins: most twins with Prometheus series of their own
     """
@@ -357,6 +361,8 @@ class Limits(_Strict, frozen=True):
     twins: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
     topics: Annotated[int, Meta(ge=16, le=4_000_000)] = 100_000
     future: Duration = Duration(10)
+    past: Duration = Duration(315_360_000)
+    clock_offset: Duration = Duration(3_600)
     outbox_bytes: Annotated[int, Meta(ge=65_536)] = 16_777_216
     metric_twins: Annotated[int, Meta(ge=0, le=100_000)] = 0
 

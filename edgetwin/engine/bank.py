@@ -108,6 +108,18 @@ class Bank:
         """Quality of every row at ``now_ns``."""
         return row_status(self.rows, now_ns)
 
+    def shift(self, index: NDArray[np.int64], ns: int) -> None:
+        """Move the times of rows ``index``, and of their histories, by ``ns``."""
+        rows = self.rows
+        stamps = [n for n in rows.dtype.names or () if n == "t" or n.startswith("t_seen")]
+        histories = rows["history"][index] - 1
+        histories = histories[histories >= 0]
+        for name in stamps:
+            rows[name][index] += np.where(rows[name][index] > 0, ns, 0)
+            old = self.history.before[name][histories]
+            self.history.before[name][histories] = old + np.where(old > 0, ns, 0)
+        self.history.samples["t"][histories] += ns
+
     def _remember(self, row: np.void) -> None:
         """Give a row that accepts late samples a history."""
         if row["late_ns"] <= 0:

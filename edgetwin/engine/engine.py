@@ -10,6 +10,7 @@ beyond ``now + limits.future``: INVALID.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from edgetwin.config.models import model_names, user_model
 from edgetwin.config.schema import Config, Twin
 from edgetwin.engine import snapshot
 from edgetwin.engine.bank import REASONS, Bank, SignalBank, row_status
+from edgetwin.engine.clocks import DeviceClocks
 from edgetwin.engine.equation_bank import EquationBank
 from edgetwin.engine.events import EventLog, Restarts
 from edgetwin.engine.ledger import Ledger
@@ -51,6 +53,7 @@ class Engine:
         self._slots = 0
         self._future_ns = round(config.limits.future * NS)
         self.events = EventLog()
+        self.clocks = DeviceClocks(config, self.events)
         self._restarts = Restarts()
         self._reporter = Reporter()
         self.tracing = Tracing()
@@ -101,6 +104,7 @@ class Engine:
         bank_index = self._bank(spec.model)
         places = self.banks[bank_index].add(name, len(self._twins), spec)
         slots = {signal: self._slot(bank_index, place) for signal, place in places.items()}
+        self.clocks.add(name, slots, spec.signals)
         instance = TwinInstance(name, spec, captures, slots)
         self._twins[name] = instance
         for listener in self._listeners:
@@ -138,8 +142,12 @@ class Engine:
     # ---- samples
 
     def ingest(self, source: int, batch: Batch, now_ns: int) -> None:
-        """Fuse a batch; each of its samples is received and given one outcome."""
+        """Fuse a batch; each of its samples is received and given one outcome.
+
+        Stamps of devices are judged first, and replaced in the batch's own array where they cannot be taken.
+        """
         self.ledger.received[source] += len(batch)
+        self.clocks.judge(source, batch, now_ns)
         for index, bank in enumerate(self.banks):
             bank.kernels.update(
                 bank.rows,
@@ -166,6 +174,26 @@ class Engine:
         self.ledger.received[source] += n
         self.ledger.counts[source, outcome] += n
 
+    def clock_stepped(self, step_ns: int, *, shift: bool) -> None:
+        """The gateway's clock was set: it jumped by ``step_ns``.
+
+        With ``shift`` everything that the old clock dated moves along, as if the clock had always been right: no
+        filter sees the step. Without, the time between is taken to have passed. Twins of whose signals some are
+        dated by devices move only backwards: forwards, the devices have dated them already.
+        """
+        self.clocks.start_again()
+        self._reporter.start_again()
+        if not shift:
+            return
+        slots = np.arange(self._slots)
+        on_gateway = self.clocks.on_gateway(slots)
+        for number, bank in enumerate(self.banks):
+            mine = np.flatnonzero(self._slot_bank[: self._slots] == number)
+            row = self._slot_row[mine] // bank.channels
+            own = np.bincount(row, on_gateway[mine], len(bank))
+            moved = own == np.bincount(row, minlength=len(bank)) if step_ns > 0 else own > 0
+            bank.shift(np.flatnonzero(moved), step_ns)
+
     # ---- estimates
 
     def estimate(self, twin: str, at_ns: int | None, now_ns: int) -> TwinEstimate:
@@ -183,7 +211,8 @@ class Engine:
         worst, reason = Quality.GOOD, ""
         seen: set[tuple[str, int]] = set()
         for name, (bank, place) in places.items():
-            signals[name] = bank.signal(place, instance.spec.signals[name].unit)
+            status = bank.signal(place, instance.spec.signals[name].unit)
+            signals[name] = replace(status, clock=self.clocks.offset(instance.slots[name]))
             row = place // bank.channels
             if (bank.name, row) in seen:
                 continue
@@ -191,10 +220,10 @@ class Engine:
             mean, std = bank.predict(np.array([row]), at)
             for k, (_, state, unit) in enumerate(bank.columns[row]):
                 states[state] = StateEstimate(float(mean[0, k]), float(std[0, k]), unit)
-            status = row_status(bank.rows[row : row + 1], now_ns)
-            if status.quality[0] > worst:
+            judged = row_status(bank.rows[row : row + 1], now_ns)
+            if judged.quality[0] > worst:
                 what = f"{name}: " if bank.channels == 1 else ""
-                worst, reason = Quality(int(status.quality[0])), what + REASONS[status.reason[0]]
+                worst, reason = Quality(int(judged.quality[0])), what + REASONS[judged.reason[0]]
         return TwinEstimate(twin, instance.spec.model, at, last_ns, worst, reason, states, signals)
 
     def _place(self, slot: int) -> tuple[Bank, int]:
@@ -223,13 +252,17 @@ class Engine:
 
     # ---- reports and persistence
 
+    def look(self) -> None:
+        """Enter into ``events`` what the filters went through since the last call."""
+        self._restarts.look(self.banks, self.events)
+
     def report(self, now_ns: int) -> list[Report]:
         """The reports that are due at ``now_ns``: one for each cadence whose interval has passed.
 
         What the filters went through since the last call is entered into ``events``.
         """
-        self._restarts.look(self.banks, self.events)
-        return self._reporter.report(self.banks, list(self._twins.values()), now_ns)
+        self.look()
+        return self._reporter.report(self.banks, list(self._twins.values()), now_ns, self.events)
 
     def snapshot(self) -> bytes:
         """Everything the engine would need to go on after a restart."""

@@ -1,7 +1,8 @@
 """When a twin is reported, and with what.
 
 Twins that share an interval are reported together, at multiples of the interval since the epoch. A signal
-is in a report when it has fused a sample since its last report, or when its quality has changed.
+is in a report when it has fused a sample since its last report, when a late sample has changed it, or when its
+quality has changed. Reports that a late sample has proved wrong are corrected by events (edgetwin.engine.corrections).
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from edgetwin.clock import NS
 from edgetwin.engine.bank import Bank
+from edgetwin.engine.corrections import Corrections
+from edgetwin.engine.events import EventLog
 from edgetwin.engine.twins import TwinInstance
 from edgetwin.records import Report
 
@@ -23,11 +26,20 @@ class Reporter:
     def __init__(self) -> None:
         self._last: dict[int, int] = {}
         self._told: dict[int, NDArray[np.uint8]] = {}
+        self._corrections: dict[int, Corrections] = {}
         self._every: NDArray[np.int64] = np.zeros(0, np.int64)
 
-    def report(self, banks: Sequence[Bank], twins: Sequence[TwinInstance], now_ns: int) -> list[Report]:
-        """Reports due at ``now_ns``, each dated at the multiple of its interval that has just passed."""
+    def report(self, banks: Sequence[Bank], twins: Sequence[TwinInstance], now_ns: int, log: EventLog) -> list[Report]:
+        """Reports due at ``now_ns``, each dated at the multiple of its interval that has just passed.
+
+        Corrections of earlier ones are entered into ``log``.
+        """
         self._extend(twins)
+        for number, bank in enumerate(banks):
+            if number not in self._corrections:
+                self._corrections[number] = Corrections(bank)
+            changed = self._corrections[number].look(log)
+            bank.rows["reported"][changed] = -1
         reports = []
         for every_ns in np.unique(self._every).tolist():
             instant = now_ns - now_ns % every_ns
@@ -38,6 +50,12 @@ class Reporter:
             if report is not None:
                 reports.append(report)
         return reports
+
+    def start_again(self) -> None:
+        """The clock has stepped: what was told lies in another time."""
+        self._last.clear()
+        for corrections in self._corrections.values():
+            corrections.forget()
 
     def _extend(self, twins: Sequence[TwinInstance]) -> None:
         known = len(self._every)
@@ -53,6 +71,7 @@ class Reporter:
             if not len(index):
                 continue
             mean, std = bank.predict(index, instant)
+            self._corrections[number].note(index, instant, mean, std)
             for row in index.tolist():
                 columns.extend(bank.columns[row])
             means.append(mean.ravel())
@@ -68,7 +87,7 @@ class Reporter:
         quality = bank.status(instant).quality
         told = self._told.get(number, np.zeros(0, np.uint8))
         told = np.concatenate([told, np.full(len(rows) - len(told), 255, np.uint8)])
-        fresh = (rows["fused"] > rows["reported"]) | (quality != told)
+        fresh = (rows["fused"] != rows["reported"]) | (quality != told)
         due = fresh & (rows["updates"] > 0) & (self._every[rows["twin"]] == every_ns)
         index = np.flatnonzero(due)
         rows["reported"][index] = rows["fused"][index]

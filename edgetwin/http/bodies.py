@@ -7,7 +7,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from edgetwin.http.times import format_time
-from edgetwin.records import SignalStatus, StateEstimate, TwinEstimate
+from edgetwin.records import ClockOffset, SignalStatus, StateEstimate, TwinEstimate
 
 
 class TwinSummary(Struct, frozen=True):
@@ -34,7 +34,7 @@ class TwinPage(Struct, frozen=True):
 
 
 class SignalBody(Struct, frozen=True):
-    """The last sample of a signal; ``at`` is null before the first."""
+    """The last sample of a signal; ``at`` is null before the first, ``clock`` when its samples bring no time."""
 
     value: float
     at: str | None
@@ -43,6 +43,7 @@ class SignalBody(Struct, frozen=True):
     unit: str
     fused: int
     gated: int
+    clock: ClockOffset | None
 
 
 class TwinBody(Struct, frozen=True):
@@ -160,4 +161,5 @@ def _signal_body(status: SignalStatus) -> SignalBody:
         status.unit,
         status.fused,
         status.gated,
+        status.clock,
     )

@@ -6,6 +6,7 @@ import asyncio
 import platform
 from collections.abc import Iterator
 
+import numpy as np
 from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -18,6 +19,7 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
+from edgetwin.engine.clocks import FIGURES
 from edgetwin.http.reading import HistogramReading, Reading, SourceReading, UplinkReading, take_reading
 from edgetwin.http.view import DaemonView
 from edgetwin.records import OUTCOMES, Quality
@@ -78,6 +80,7 @@ class ReadingCollector(Collector):
             "edgetwin_ingest_latency_seconds", "Time from the socket to the updated state.", reading.latency
         )
         yield _histogram("edgetwin_loop_lag_seconds", "How late the event loop wakes.", reading.loop_lag)
+        yield from _clocks(reading)
         yield from _twins(reading)
         if reading.uplink is not None:
             yield from _uplink(reading.uplink)
@@ -105,6 +108,21 @@ def _sources(sources: tuple[SourceReading, ...]) -> Iterator[Metric]:
         if source.requests is not None:
             requests.add_metric((source.name, str(source.unit)), _buckets(source.requests), source.requests.sum)
     yield from (messages, up, requests)
+
+
+def _clocks(reading: Reading) -> Iterator[Metric]:
+    trusted = float(reading.clock_trusted)
+    yield GaugeMetricFamily("edgetwin_clock_trusted", "Whether the gateway's own time can be trusted.", value=trusted)
+    help_text = "Clock of the source's devices minus the gateway's: the one that is furthest off."
+    offsets = GaugeMetricFamily("edgetwin_source_clock_offset_seconds", help_text, labels=("source",))
+    help_text = "Time stamps of devices that could not be taken as they were."
+    stamps = CounterMetricFamily("edgetwin_clock_stamps", help_text, labels=("source", "kind"))
+    for name, offset, counts in zip(reading.source_names, reading.clock_offsets, reading.clock_stamps, strict=True):
+        if not np.isnan(offset):
+            offsets.add_metric((name,), float(offset))
+        for kind, count in zip(FIGURES, counts.tolist(), strict=True):
+            stamps.add_metric((name, kind), count)
+    yield from (offsets, stamps)
 
 
 def _twins(reading: Reading) -> Iterator[Metric]:

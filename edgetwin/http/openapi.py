@@ -136,7 +136,14 @@ def _schemas() -> dict[str, Any]:
     return {
         "State": _record(mean=_NUMBER, std=_NUMBER, unit=_TEXT),
         "Signal": _record(
-            value=_NUMBER, at=_TIME_OR_NULL, nis=_NUMBER, noise=_NUMBER, unit=_TEXT, fused=_COUNT, gated=_COUNT
+            value=_NUMBER,
+            at=_TIME_OR_NULL,
+            nis=_NUMBER,
+            noise=_NUMBER,
+            unit=_TEXT,
+            fused=_COUNT,
+            gated=_COUNT,
+            clock={"oneOf": [_record(offset_s=_NUMBER, jitter_s=_NUMBER), {"type": "null"}]},
         ),
         "Twin": _record(**named, at=_TIME_OR_NULL, **states, signals=_map(_ref("Signal"))),
         "TwinSummary": _record(**named, **states),

@@ -64,7 +64,8 @@ class StateReading:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Everything a scrape tells. ``samples`` int64[source, outcome], ``quality`` int64[3] twins by Quality."""
+    """Everything a scrape tells. ``samples`` int64[source, outcome], ``quality`` int64[3] twins by Quality;
+    ``clock_offsets`` float64[source] in seconds, ``clock_stamps`` int64[source, FIGURES] as counted by the engine."""
 
     version: str
     source_names: tuple[str, ...]
@@ -74,6 +75,9 @@ class Reading:
     loop_lag: HistogramReading
     quality: NDArray[np.int64]
     nis: HistogramReading
+    clock_trusted: bool
+    clock_offsets: NDArray[np.float64]
+    clock_stamps: NDArray[np.int64]
     uplink: UplinkReading | None
     states: tuple[StateReading, ...]
 
@@ -97,6 +101,9 @@ def take_reading(view: DaemonView) -> Reading:
         loop_lag=_copy(view.loop_lag),
         quality=engine.quality_counts(now_ns),
         nis=HistogramReading(bounds, counts, total),
+        clock_trusted=engine.clocks.trusted,
+        clock_offsets=engine.clocks.worst_offsets(),
+        clock_stamps=engine.clocks.counts.copy(),
         uplink=None if uplink is None else _uplink(uplink),
         states=tuple(_states(engine, now_ns)),
     )

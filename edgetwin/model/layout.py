@@ -26,7 +26,7 @@ updates    i4     updates since the filter last (re)started; 0: no sample yet
 rejects    i4     rejections in a row; reject_max: restart when this many are reached
 resets     i4     restarts after rejections or divergence
 learn      i4     bit 0: r is learned, bit 1: q is learned
-reported   i8     ``fused`` at the last report
+reported   i8     ``fused`` at the last report; -1: to be reported whatever it is
 history    i4     0: none; else one more than the index of the row's history (edgetwin.model.ordering)
 ========== ====== ==============================================================================
 """

@@ -6,6 +6,9 @@ after, and those samples are fused again. The result is that of the samples in o
 in which they came, as long as they are late by no more than ``lateness`` and the history holds them. Samples of one
 instant are ordered by channel and value. When the outcome of a sample changes by this, the ledger's count moves with
 it.
+
+What a report has told of such a twin may then be wrong: ``used[h, LATE]`` keeps the earliest time from which the past
+has changed, for whoever corrects it (edgetwin.engine.corrections).
 """
 
 from __future__ import annotations
@@ -21,12 +24,16 @@ ENTRY = np.dtype(
 )
 """One remembered sample: measurement time in ns, raw value, channel of its row, ledger row and outcome."""
 
+COUNT, FORGOTTEN, LATE = range(3)
+UNCHANGED = 2**63 - 1
+
 
 class History(NamedTuple):
     """Histories of the rows that have one; row["history"] - 1 is the first index of each array.
 
     ``before`` rows[h, k]: the row before sample k; ``samples`` ENTRY[h, k] in order of (t, channel, raw); ``used``
-    int64[h, 2]: number of samples remembered, and whether older ones have been forgotten.
+    int64[h, 3]: number of samples remembered, whether older ones have been forgotten, and the time from which the past
+    has changed since that was last looked at (UNCHANGED: it has not).
     """
 
     before: NDArray[np.void]
@@ -37,7 +44,9 @@ class History(NamedTuple):
 def make_history(row: np.dtype[Any], histories: int, length: int) -> History:
     """Empty histories; at least one, so that the kernel's types do not depend on the configuration."""
     n = max(histories, 1)
-    return History(np.zeros((n, length), row), np.zeros((n, length), ENTRY), np.zeros((n, 2), np.int64))
+    used = np.zeros((n, 3), np.int64)
+    used[:, LATE] = UNCHANGED
+    return History(np.zeros((n, length), row), np.zeros((n, length), ENTRY), used)
 
 
 UPDATE_SOURCE = '''
@@ -86,7 +95,10 @@ def accept_in_order(rows, i, history, channel, raw, t, t_max, source, counts):
         if too_late or (p == 0 and used[h, 1] == 1) or (n == samples.shape[1] and p <= n // 2):
             counts[source, LATE_DROPPED] += 1
             return
+        reported = rows[i]["reported"]  # not of the filter: the past does not change what was told
         rows[i] = before[h, p]
+        rows[i]["reported"] = reported
+        used[h, 2] = min(used[h, 2], t)
     if n == samples.shape[1]:
         half = make_room(before, samples, used, h)
         n -= half

@@ -19,7 +19,7 @@ from pathlib import Path
 import structlog
 
 from edgetwin import __version__
-from edgetwin.clock import NS, Clock, SystemClock
+from edgetwin.clock import NS, GatewayClock, Machine, SystemClock
 from edgetwin.config.check import runnable
 from edgetwin.config.load import load
 from edgetwin.config.schema import Config
@@ -35,6 +35,7 @@ from edgetwin.runtime.pulse import Pulse
 from edgetwin.runtime.reporter import Reporter
 from edgetwin.runtime.sourcing import Source, make_source
 from edgetwin.runtime.supervisor import Supervisor
+from edgetwin.runtime.timekeeper import Timekeeper
 from edgetwin.runtime.warmup import compile_elsewhere, warmup
 from edgetwin.uplink.mqtt import MqttUplink
 from edgetwin.uplink.outbox import Outbox
@@ -48,12 +49,12 @@ class Daemon:
     """One gateway, from its configuration file. ``run`` returns after SIGTERM or SIGINT, or when ``stop`` is called."""
 
     def __init__(
-        self, path: Path, config: Config, clock: Clock | None = None, notifier: Notifier | None = None
+        self, path: Path, config: Config, machine: Machine | None = None, notifier: Notifier | None = None
     ) -> None:
         self.path = path
         self.base = path.parent
         self.config = config
-        self.clock = clock or SystemClock()
+        self.clock = GatewayClock(machine or SystemClock())
         self.notifier = notifier or Notifier()
         self.version = __version__
         self.started_ns = self.clock.wall_ns()
@@ -61,6 +62,7 @@ class Daemon:
         self.interrupted = False
         self.http_address: tuple[str, int] | None = None
         self.pulse = Pulse(self.clock, self.notifier)
+        self.timekeeper = Timekeeper(self)
         self.engine = Engine(config)
         self.sources: list[Source] = []
         self.outbox = Outbox(config.gateway, config.limits.outbox_bytes)
@@ -78,6 +80,7 @@ class Daemon:
     def reasons(self) -> list[str]:
         """Why the daemon is not ready, or what is degraded while it is."""
         reasons = [] if self.ready else ["starting or stopping"]
+        reasons += self.timekeeper.reasons
         reasons += [f"source {s.name}: {s.last_error}" for s in self.sources if s.last_error or not s.up]
         if self.uplink is not None and not self.uplink.up:
             reasons.append(f"uplink: {self.uplink.last_error}")
@@ -98,7 +101,7 @@ class Daemon:
         with state_lock(state_dir) if state_dir else nullcontext():
             if state_dir:
                 self.persistence = Persistence(state_dir, self.config.gateway)
-                self.persistence.restore(self.engine, self.outbox, self.clock.wall_ns())
+                self.persistence.restore(self.engine, self.outbox, self.clock)
                 # From here on frames get numbers: a crash before the next snapshot must not find the clean one.
                 await self._save()
             await compile_elsewhere(self.path, self.engine)
@@ -130,6 +133,7 @@ class Daemon:
 
     def _start(self, supervisor: Supervisor) -> None:
         supervisor.start("pulse", self.pulse.run)
+        supervisor.start("timekeeper", self.timekeeper.run)
         self._start_uplink(supervisor)
         self.reporter = Reporter(self)
         supervisor.start("reporter", self.reporter.run)
@@ -156,7 +160,7 @@ class Daemon:
         if self.persistence is None:
             return
         try:
-            await self.persistence.save(self.engine, self.outbox, clean=False)
+            await self.persistence.save(self.engine, self.outbox, self.clock.wall_ns(), clean=False)
         except JournalError as exc:
             log.error("snapshot_failed", error=exc.message, hint=exc.hint)
 
@@ -194,6 +198,7 @@ class Daemon:
             return
         restored = engine.restore(self.engine.snapshot(), self.clock.wall_ns())
         old, self.config, self.engine = self.config, new, engine
+        self.timekeeper.attach()
         logs.configure(new.log.level, new.log.format)
         await self._replace_sources(supervisor)
         if new.uplink != old.uplink:
@@ -241,7 +246,7 @@ class Daemon:
             await supervisor.stop("uplink")
         if self.persistence is not None:
             try:
-                await self.persistence.save(self.engine, self.outbox, clean=True)
+                await self.persistence.save(self.engine, self.outbox, self.clock.wall_ns(), clean=True)
             except JournalError as exc:
                 log.error("snapshot_failed", error=exc.message, hint=exc.hint)
         log.info("stopped", unsent_frames=len(self.outbox))

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgpack
 import structlog
 
+from edgetwin.clock import GatewayClock
 from edgetwin.engine import Engine
 from edgetwin.errors import JournalError
 from edgetwin.runtime.state_files import SnapshotFiles
@@ -23,8 +24,11 @@ class Persistence:
         self._files = SnapshotFiles(directory, "snapshot")
         self._gateway = gateway
 
-    def restore(self, engine: Engine, outbox: Outbox, now_ns: int) -> None:
-        """Load the newest whole snapshot. One that is damaged, or of another gateway, is logged and left alone."""
+    def restore(self, engine: Engine, outbox: Outbox, clock: GatewayClock) -> None:
+        """Load the newest whole snapshot. One that is damaged, or of another gateway, is logged and left alone.
+
+        ``clock`` learns when it was saved: it is later now.
+        """
         body = self._files.load()
         for name in self._files.damaged:
             log.warning("snapshot_damaged", file=name, used="the other slot" if body else "none: starting empty")
@@ -40,19 +44,21 @@ class Persistence:
                 )
                 return
             outbox.restore(document["outbox"])
-            signals = engine.restore(document["engine"], now_ns)
+            clock.not_before(document.get("saved_ns", 0))
+            signals = engine.restore(document["engine"], clock.wall_ns())
         except (JournalError, ValueError, KeyError, TypeError) as exc:
             log.error("snapshot_refused", error=str(exc), consequence="starting empty")
             return
         log.info("snapshot_restored", signals=signals, unsent_frames=len(outbox))
 
-    async def save(self, engine: Engine, outbox: Outbox, *, clean: bool) -> None:
-        """Copy the state now, on the loop, and write it in a thread. Raises JournalError when it cannot be written.
+    async def save(self, engine: Engine, outbox: Outbox, now_ns: int, *, clean: bool) -> None:
+        """Copy the state of ``now_ns`` on the loop, and write it in a thread. JournalError when it cannot be written.
 
         ``clean`` says that nothing comes after it, so that frame numbers may go on from here.
         """
         document = {
             "gateway": self._gateway,
+            "saved_ns": now_ns,
             "engine": engine.snapshot(),
             "outbox": outbox.snapshot(clean=clean),
         }

@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import structlog
+
 from edgetwin.clock import NS
+from edgetwin.ratelimit import RateLimiter
 from edgetwin.records import Event, Report
 
 if TYPE_CHECKING:
     from edgetwin.runtime.daemon import Daemon
+
+log = structlog.get_logger()
 
 TICK_LEAST_S = 0.02
 VALUES_MAX = 20_000
@@ -27,6 +32,7 @@ class Reporter:
         self._events: list[Event] = []
         self._values = 0
         self._opened_ns = 0
+        self._limiter = RateLimiter(every_s=10.0, keys_max=64, clock=daemon.clock)
 
     async def run(self) -> None:
         """Report until cancelled."""
@@ -46,17 +52,30 @@ class Reporter:
         return min(twin.report.every for twin in self._daemon.config.twins)
 
     def _collect(self, now_ns: int) -> None:
-        if self._daemon.config.uplink is None:
+        engine, uplink = self._daemon.engine, self._daemon.config.uplink
+        reports: list[Report] = []
+        if uplink is None:
+            engine.look()
+        else:
+            reports = engine.report(now_ns)
+        events = engine.events.take()
+        self._log(events)
+        if uplink is None:
             return
-        reports, events = self._daemon.engine.report(now_ns), self._daemon.engine.events.take()
         if not self._pending and not self._events:
             self._opened_ns = now_ns
         self._pending += reports
         self._events += events
         self._values += sum(len(report) for report in reports)
-        due = now_ns - self._opened_ns >= self._daemon.config.uplink.every * NS
+        due = now_ns - self._opened_ns >= uplink.every * NS
         if due or self._values >= VALUES_MAX or len(self._events) >= EVENTS_MAX:
             self._send()
+
+    def _log(self, events: list[Event]) -> None:
+        """What a person at the gateway should know too; corrections are many and of no use there."""
+        for event in events:
+            if event.kind != "correction" and (suppressed := self._limiter.allow(event.kind)) is not None:
+                log.warning("event", kind=event.kind, similar_suppressed=suppressed, **event.data)
 
     def _send(self) -> None:
         if self._pending or self._events:

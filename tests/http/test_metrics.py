@@ -33,6 +33,9 @@ DESIGNED = {
     "edgetwin_source_up",
     "edgetwin_modbus_request_seconds",
     "edgetwin_build_info",
+    "edgetwin_clock_trusted",
+    "edgetwin_source_clock_offset_seconds",
+    "edgetwin_clock_stamps_total",
 }
 
 

@@ -196,19 +196,22 @@ def test_it_reads_less_at_a_time_while_what_comes_is_slow(wired: Any) -> None:
     assert datapath._piece == whole
 
 
-def test_arrival_stamps_increase_though_the_clock_stands_or_steps_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arrival_stamps_increase_though_the_clock_stands_or_slips_back(monkeypatch: pytest.MonkeyPatch) -> None:
     times: list[int] = []
     monkeypatch.setattr(Engine, "ingest", lambda _s, _source, batch, _now: times.extend(batch.t_ns.tolist()))
     settings = config(1, [template(PLAIN)], protocol="3.1.1")
     clock = ManualClock(10**18)
     source = MqttSource(settings.sources[0], Engine(settings), clock)  # type: ignore[arg-type]
-    for step in (0, 0, -(10**9), 5):
+    for step in (0, 0, -(10**8), 5):
         clock.advance(step)
         packets = array(publish(b"plant/m/temp", b"20") * 3)
         source.receiver.take(packets, len(packets), bytearray())
         source.receiver.take_message(b"plant/m/temp", b"20", False)
     assert len(times) == 16
     assert times == sorted(set(times))
+    clock.advance(-(10**10))
+    source.receiver.take_message(b"plant/m/temp", b"20", False)
+    assert times[-1] == clock.wall_ns()  # a clock that was set back is followed
 
 
 async def test_a_failure_of_our_own_is_not_taken_for_one_of_the_link(monkeypatch: pytest.MonkeyPatch) -> None:

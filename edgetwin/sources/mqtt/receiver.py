@@ -83,7 +83,7 @@ class Receiver:
         Raises NotMqttError when this is not MQTT.
         """
         started = self._clock.monotonic_ns()
-        arrived = max(self._clock.wall_ns(), self._last_ns)
+        arrived = self._arrival()
         before, used, acks = self.messages, 0, bytearray()
         status = wire.FULL
         while status == wire.FULL:
@@ -105,6 +105,11 @@ class Receiver:
             oversize = oversize_at(bytes(buffer[used : min(size, used + HEAD_BYTES_MAX)]), self.packet_max)
         return Taken(used, bytes(acks), oversize)
 
+    def _arrival(self) -> int:
+        """The time now, but after every message before: unless the clock has been set back."""
+        now = self._clock.wall_ns()
+        return now if self._last_ns - now > NS else max(now, self._last_ns)
+
     def note_dropped(self, oversize: Oversize) -> None:
         """Count a packet that was too long; it is to be answered all the same, or the broker would send it for ever."""
         self.messages += 1
@@ -113,7 +118,7 @@ class Receiver:
     def take_message(self, topic: bytes, payload: bytes, retained: bool) -> None:
         """A message that came through the session library: QoS 2."""
         self.messages += 1
-        arrived = max(self._clock.wall_ns(), self._last_ns)
+        arrived = self._arrival()
         self._last_ns = arrived + 1
         samples = self._read(topic, payload, arrived, retained)
         if samples:

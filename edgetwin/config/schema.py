@@ -356,6 +356,8 @@ class Limits(_Strict, frozen=True):
     - clock_offset: largest offset of a device's clock that is corrected
     - outbox_bytes: most bytes of frames that wait for the cloud
     - metric_twins: most twins with Prometheus series of their own
+    - simulations: most what-ifs that run at a time
+    - simulation_steps: most members times steps of one what-if
     """
 
     twins: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
@@ -365,6 +367,8 @@ class Limits(_Strict, frozen=True):
     clock_offset: Duration = Duration(3_600)
     outbox_bytes: Annotated[int, Meta(ge=65_536)] = 16_777_216
     metric_twins: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    simulations: Annotated[int, Meta(ge=0, le=16)] = 2
+    simulation_steps: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 10_000_000
 
 
 class Log(_Strict, frozen=True):

@@ -226,6 +226,15 @@ class Engine:
                 worst, reason = Quality(int(judged.quality[0])), what + REASONS[judged.reason[0]]
         return TwinEstimate(twin, instance.spec.model, at, last_ns, worst, reason, states, signals)
 
+    def instance(self, twin: str) -> TwinInstance:
+        """The twin of that name; KeyError when there is none."""
+        return self._twins[twin]
+
+    def rows_of(self, twin: str) -> list[tuple[Bank, int]]:
+        """The filters of a twin as (bank, row), in the order of its signals. KeyError for an unknown twin."""
+        places = [self._place(slot) for slot in self._twins[twin].slots.values()]
+        return list(dict.fromkeys((bank, place // bank.channels) for bank, place in places))
+
     def _place(self, slot: int) -> tuple[Bank, int]:
         return self.banks[self._slot_bank[slot]], int(self._slot_row[slot])
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from aiohttp import hdrs, web
 
+from edgetwin.engine.whatif import Simulator
 from edgetwin.http.admission import mark_busy
 from edgetwin.http.bodies import json_response
 from edgetwin.http.metrics import MetricsRoute
 from edgetwin.http.openapi import openapi
 from edgetwin.http.page import Page
 from edgetwin.http.problems import BODY_BYTES_MAX, problems
+from edgetwin.http.simulate import SimulateRoute
 from edgetwin.http.status import StatusRoutes
 from edgetwin.http.twins import TwinRoutes
 from edgetwin.http.view import DaemonView
@@ -26,10 +28,13 @@ SECURITY_HEADERS = {
 }
 
 
-def make_app(view: DaemonView) -> web.Application:
-    """All routes over ``view``. Serve it with :func:`edgetwin.http.server.serve`, which bounds its clients."""
+def make_app(view: DaemonView, simulator: Simulator | None = None) -> web.Application:
+    """All routes over ``view``. Serve it with :func:`edgetwin.http.server.serve`, which bounds its clients.
+
+    ``simulator`` runs the what-ifs; one of its own when None.
+    """
     app = web.Application(middlewares=[mark_busy, problems], client_max_size=BODY_BYTES_MAX)
-    status, twins = StatusRoutes(view), TwinRoutes(view)
+    status, twins, simulations = StatusRoutes(view), TwinRoutes(view), SimulateRoute(view, simulator)
     specification = openapi(view.version)
 
     async def get_openapi(_request: web.Request) -> web.Response:
@@ -44,6 +49,8 @@ def make_app(view: DaemonView) -> web.Application:
     app.router.add_get("/api/v1/ledger", status.ledger)
     app.router.add_get("/api/v1/twins", twins.list_twins)
     app.router.add_get("/api/v1/twins/{twin}", twins.get_twin)
+    app.router.add_post("/api/v1/twins/{twin}/simulate", simulations.simulate)
+    app.on_cleanup.append(simulations.close)
     app.on_response_prepare.append(_add_headers)
     return app
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgetwin.http.openapi_simulate import simulate_path, simulate_schemas
 from edgetwin.http.queries import LIMIT_DEFAULT, LIMIT_MAX
 from edgetwin.records import OUTCOMES, Quality
 
@@ -44,6 +45,7 @@ def _paths() -> dict[str, Any]:
         "/api/v1/twins/{twin}": _get(
             "getTwin", "One twin at an instant", _json("Twin"), _twin_parameters(), "400", "404", "422"
         ),
+        "/api/v1/twins/{twin}/simulate": simulate_path(),
     }
 
 
@@ -155,6 +157,7 @@ def _schemas() -> dict[str, Any]:
         "Source": _record(name=_TEXT, kind=_TEXT, up=boolean, messages=_COUNT, last_error=_TEXT),
         "Uplink": _record(up=boolean, **frames),
         "Status": _status(boolean),
+        **simulate_schemas(),
         "Health": _record(status={"const": "ok"}, version=_TEXT, uptime_s={"type": "number"}),
         "Ready": _record(ready=boolean, reasons=_list(_TEXT)),
         "Problem": {

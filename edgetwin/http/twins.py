@@ -57,11 +57,15 @@ class TwinRoutes:
         try:
             return engine.estimate(name, None, now_ns)
         except KeyError:
-            self._index.refresh(engine)
-            nearest = self._index.nearest(name)
-            hint = f"did you mean {' or '.join(nearest)}?" if nearest else "GET /api/v1/twins lists the twins"
-            detail = f"there is no twin {name!r}"
-            raise Problem(404, detail, kind="unknown-twin", hint=hint, nearest=nearest) from None
+            raise unknown_twin(self._index, engine, name) from None
+
+
+def unknown_twin(index: TwinIndex, engine: Engine, name: str) -> Problem:
+    """404 with the nearest names."""
+    index.refresh(engine)
+    nearest = index.nearest(name)
+    hint = f"did you mean {' or '.join(nearest)}?" if nearest else "GET /api/v1/twins lists the twins"
+    return Problem(404, f"there is no twin {name!r}", kind="unknown-twin", hint=hint, nearest=nearest)
 
 
 async def _summaries(engine: Engine, names: list[str], now_ns: int) -> list[TwinSummary]:

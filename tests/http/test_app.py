@@ -79,8 +79,9 @@ def test_the_description_has_the_routes_and_only_them() -> None:
 
 def test_path_parameters_are_described() -> None:
     for path, item in SPEC["paths"].items():
-        named = {p["name"] for p in item["get"].get("parameters", []) if p["in"] == "path"}
-        assert named == set(re.findall(r"{(\w+)}", path))
+        for operation in item.values():
+            named = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
+            assert named == set(re.findall(r"{(\w+)}", path))
 
 
 def test_the_description_is_true_to_the_records() -> None:

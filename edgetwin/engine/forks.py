@@ -1,0 +1,153 @@
+"""A twin as it is, copied out of the engine for others to simulate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetwin.config.equations import EquationModel
+from edgetwin.engine.bank import Bank
+from edgetwin.engine.engine import Engine
+from edgetwin.engine.equation_bank import EquationBank
+from edgetwin.errors import EdgetwinError
+from edgetwin.model.builtin import BUILTIN
+from edgetwin.model.ensemble import measured_states
+from edgetwin.model.layout import upper
+from edgetwin.model.spec import LinearModel
+
+Vector = NDArray[np.float64]
+
+
+class NoStateError(EdgetwinError):
+    """A twin of a built-in model that has not heard anything yet: it has no state to start from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One filter of a twin: what it believes at ``t_ns`` (0: no sample yet, the model's initial state).
+
+    ``mean`` float64[n]; ``factor`` L float64[n, n] with P = L Lᵀ; ``low`` and ``high`` float64[n] bounds of the states;
+    ``held`` the inputs by name; ``values`` float64[p] the kernel's parameters (edgetwin.model.ensemble). Of these
+    ``columns`` are those a scenario may set, by name; ``squared`` names are standard deviations where the kernel has
+    variances; ``noise`` are the columns of the process noise. ``states`` and ``measured`` are (name, unit) of the
+    kernel's outputs, ``same`` maps a measurement to the state it is.
+    """
+
+    model: LinearModel | EquationModel
+    t_ns: int
+    mean: Vector
+    factor: Vector
+    low: Vector
+    high: Vector
+    held: dict[str, float]
+    values: Vector
+    columns: dict[str, int]
+    squared: frozenset[str]
+    noise: tuple[int, ...]
+    states: tuple[tuple[str, str], ...]
+    measured: tuple[tuple[str, str], ...]
+    same: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """A twin at ``from_ns`` (None: at no time in particular), to be simulated from there."""
+
+    twin: str
+    model: str
+    from_ns: int | None
+    parts: tuple[Part, ...]
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of the inputs."""
+        return list(self.parts[0].held)
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of the parameters that a scenario may set."""
+        return list(self.parts[0].columns)
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the states and measurements in an answer."""
+        return [n for p in self.parts for n in [*(s for s, _ in p.states), *(m for m, _ in p.measured), *p.same]]
+
+
+def fork(engine: Engine, twin: str, now_ns: int | None) -> Fork:
+    """Copy a twin; it is simulated from ``now_ns``, or from its last fused sample when that is later or None.
+
+    A twin of a user's model that has not heard anything yet is taken in its initial state. KeyError for an unknown
+    twin, NoStateError for one of a built-in model without a sample.
+    """
+    spec = engine.instance(twin).spec
+    units = {name: signal.unit for name, signal in spec.signals.items()}
+    parts = tuple(
+        _equation_part(bank, row, units) if isinstance(bank, EquationBank) else _signal_part(bank, row)
+        for bank, row in engine.rows_of(twin)
+    )
+    last_ns = max(part.t_ns for part in parts)
+    from_ns = max(now_ns, last_ns) if now_ns is not None else (last_ns or None)
+    return Fork(twin, spec.model, from_ns, parts)
+
+
+def _signal_part(bank: Bank, index: int) -> Part:
+    row, model = bank.rows[index], BUILTIN[bank.name]
+    if row["updates"] == 0:
+        raise NoStateError("the twin has not heard every signal yet", hint="wait for a sample")
+    columns = {"process_noise": 0} | ({"time_constant": 1} if "time_constant" in model.required else {})
+    free = np.full(model.size, np.inf)
+    return Part(
+        model=model,
+        t_ns=int(row["t"]),
+        mean=_numbered(row, "x", model.size),
+        factor=_factor(row, model.size),
+        low=-free,
+        high=free,
+        held={},
+        values=np.array([row["q"], row["tau"], row["dt_mean"]], np.float64),
+        columns=columns,
+        squared=frozenset({"process_noise"}),
+        noise=(0,),
+        states=tuple((state, unit) for _, state, unit in bank.columns[index]),
+        measured=(),
+        same={},
+    )
+
+
+def _equation_part(bank: EquationBank, index: int, units: dict[str, str]) -> Part:
+    row, model = bank.rows[index], bank.model
+    n, p = model.size, len(model.parameters)
+    bounds = [(s.min, s.max) for s in model.states.values()]
+    same = measured_states(model)
+    held = _numbered(row, "i", len(model.inputs)).tolist()
+    return Part(
+        model=model,
+        t_ns=int(row["t"]),
+        mean=_numbered(row, "x", n),
+        factor=_factor(row, n),
+        low=np.array([-np.inf if low is None else low for low, _ in bounds]),
+        high=np.array([np.inf if high is None else high for _, high in bounds]),
+        held=dict(zip(model.inputs, held, strict=True)),
+        values=np.concatenate([_numbered(row, "p", p), _numbered(row, "q", n)]),
+        columns={name: k for k, name in enumerate(model.parameters)},
+        squared=frozenset(),
+        noise=tuple(range(p, p + n)),
+        states=tuple((state, unit) for _, state, unit in bank.columns[index]),
+        measured=tuple((m, units.get(m, "")) for m in model.measurements if m not in same),
+        same=same,
+    )
+
+
+def _numbered(row: np.void, letter: str, count: int) -> Vector:
+    return np.array([row[f"{letter}{k}"] for k in range(count)], np.float64)
+
+
+def _factor(row: np.void, n: int) -> Vector:
+    """U sqrt(D)."""
+    unit = np.eye(n)
+    for i, j in upper(n):
+        unit[i, j] = row[f"u{i}_{j}"]
+    return unit * np.sqrt(_numbered(row, "d", n))

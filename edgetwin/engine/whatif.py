@@ -1,0 +1,243 @@
+"""What if: many members of a forked twin live through a scenario, and it is told how they are spread.
+
+:func:`edgetwin.engine.forks.fork` copies what a twin believes; it is called where the engine lives. :class:`Simulator`
+does the rest away from it, in any thread: its kernels do not hold the interpreter's lock. The answer depends on the
+fork, the scenario and its seed alone: every member has streams of random numbers of its own, one for its initial state,
+one for its parameters and one for its noise, so neither threads nor blocks matter, and two scenarios of one seed differ
+by what was asked only.
+
+Every member is drawn from N(x, P) at the twin's last sample and lives up to the fork with the parameters the twin
+believes in and its inputs held; from there on it has the scenario's inputs and parameters.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetwin.clock import NS
+from edgetwin.config.equations import EquationModel
+from edgetwin.engine.forks import Fork, Part
+from edgetwin.engine.scenario import Distribution, Normal, Scenario, Uniform
+from edgetwin.engine.schedules import Segments, output_offsets, segments
+from edgetwin.errors import EdgetwinError
+from edgetwin.kernels import random
+from edgetwin.kernels.bands import bands
+from edgetwin.model.ensemble import LOST, EnsembleKernel, compile_ensemble
+from edgetwin.model.spec import LinearModel
+
+SUBSTEPS_ALL, SUBSTEPS_LEAST, SUBSTEPS_MOST = 50_000_000, 16, 10_000
+"""Sub-steps of all members together, and the least and most that one of them may take in a segment."""
+BLOCK_TIMES, BLOCK_VALUES = 64, 2_000_000
+"""Output times, and numbers, of all members in memory at once."""
+STATE, PARAMETERS, NOISE = range(3)
+"""Purposes of a member's streams."""
+
+
+class SimulationStoppedError(EdgetwinError):
+    """A run was told to stop before it was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """One state or measurement over time, in ``unit``: float64[times] each, ``quantiles`` float64[quantiles, times].
+
+    NaN where no member has a value.
+    """
+
+    unit: str
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    quantiles: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Ensemble:
+    """What the members did. ``offsets`` float64[times] are seconds after ``from_ns``, the first 0.
+
+    ``excluded`` members left because a state was no longer finite; ``coarse`` ones went through some step in fewer
+    sub-steps than the equations ask for, which bounds the work.
+    """
+
+    twin: str
+    from_ns: int | None
+    scenario: Scenario
+    offsets: NDArray[np.float64]
+    states: dict[str, Band]
+    measurements: dict[str, Band]
+    excluded: int
+    coarse: int
+
+
+class Simulator:
+    """Runs scenarios on up to ``threads`` threads each; keeps the kernels it has compiled. Thread-safe."""
+
+    def __init__(self, threads: int = 1) -> None:
+        self._threads = max(threads, 1)
+        self._kernels: dict[str, EnsembleKernel] = {}
+        self._lock = threading.Lock()
+
+    def run(self, fork: Fork, scenario: Scenario, stop: threading.Event | None = None) -> Ensemble:
+        """Simulate a scenario that :func:`edgetwin.engine.scenario.check` has passed.
+
+        SimulationStoppedError once ``stop`` is set; ModelError when a kernel cannot be made.
+        """
+        offsets = output_offsets(scenario.horizon_s, scenario.step_s)
+        with ThreadPoolExecutor(self._threads) as pool:
+            team = _Team(pool, self._threads, stop or threading.Event())
+            runs = []
+            for number, part in enumerate(fork.parts):
+                run = _Run(part, number, scenario, self._kernel(part.model))
+                run.arrive(fork.from_ns, team)
+                run.live(offsets, team)
+                runs.append(run)
+        fate = np.array([run.fate for run in runs])
+        lost = (fate == LOST).any(axis=0)
+        return Ensemble(
+            twin=fork.twin,
+            from_ns=fork.from_ns,
+            scenario=scenario,
+            offsets=offsets,
+            states={name: band for run in runs for name, band in run.states().items()},
+            measurements={name: band for run in runs for name, band in run.measurements().items()},
+            excluded=int(lost.sum()),
+            coarse=int(((fate > 0).any(axis=0) & ~lost).sum()),
+        )
+
+    def _kernel(self, model: LinearModel | EquationModel) -> EnsembleKernel:
+        key = model.name if isinstance(model, LinearModel) else model.digest()
+        with self._lock:
+            if key not in self._kernels:
+                self._kernels[key] = compile_ensemble(model)
+            return self._kernels[key]
+
+
+class _Team:
+    """Threads that share a piece of work by ranges."""
+
+    def __init__(self, pool: ThreadPoolExecutor, threads: int, stop: threading.Event) -> None:
+        self._pool, self._threads, self._stop = pool, threads, stop
+
+    def share(self, work: Callable[[int, int], None], count: int) -> None:
+        """Call ``work(first, last)`` on ranges that make up 0..count, and wait for all."""
+        if self._stop.is_set():
+            raise SimulationStoppedError("the simulation was stopped")
+        edges = [count * k // self._threads for k in range(self._threads + 1)]
+        others = [self._pool.submit(work, first, last) for first, last in pairwise(edges[1:])]
+        work(edges[0], edges[1])
+        for other in others:
+            other.result()
+
+
+class _Run:
+    """The members of one part of a twin on their way."""
+
+    def __init__(self, part: Part, number: int, scenario: Scenario, kernel: EnsembleKernel) -> None:
+        self._part, self._scenario, self._kernel = part, scenario, kernel
+        self._number = number
+        self._streams = self._seeded(NOISE)
+        self._state = np.empty((scenario.members, len(part.mean)))
+        random.draw_correlated(self._seeded(STATE), part.mean, part.factor, self._state)
+        np.clip(self._state, part.low, part.high, out=self._state)
+        self._outputs = len(part.states) + len(part.measured)
+        self._figures = np.zeros((2 + len(scenario.quantiles), self._outputs, 0))
+        self.fate = np.zeros(scenario.members, np.int64)
+
+    def _seeded(self, purpose: int) -> NDArray[np.uint64]:
+        streams = np.empty((self._scenario.members, 4), np.uint64)
+        seed = np.uint64(self._scenario.seed % 2**64)
+        random.seed_streams(seed, np.uint64(3 * self._number + purpose), streams)
+        return streams
+
+    def arrive(self, from_ns: int | None, team: _Team) -> None:
+        """From the last sample to the fork, as the twin has it."""
+        part = self._part
+        if from_ns is None or not 0 < part.t_ns < from_ns:
+            return
+        wait_s = np.array([(from_ns - part.t_ns) / NS])
+        held = np.array([list(part.held.values())]).reshape(1, -1)
+        way = Segments(wait_s, held, held, np.array([-1]), np.zeros(0))
+        parameters = np.tile(part.values, (self._scenario.members, 1))
+        self._advance(way, parameters, np.empty((1, self._outputs, self._scenario.members)), team)
+
+    def live(self, offsets: NDArray[np.float64], team: _Team) -> None:
+        """Through the scenario, a block of output times after the other."""
+        scenario, part = self._scenario, self._part
+        parameters = self._drawn()
+        way = segments(offsets, [scenario.inputs.get(name) for name in part.held], list(part.held.values()))
+        last = np.flatnonzero(way.record >= 0)  # the segment that ends at each output time
+        self._figures = np.empty((2 + len(scenario.quantiles), self._outputs, len(offsets)))
+        rows = max(1, min(BLOCK_TIMES, len(offsets), BLOCK_VALUES // (self._outputs * scenario.members)))
+        out = np.empty((rows, self._outputs, scenario.members))
+        quantiles = np.array(scenario.quantiles)
+        for row in range(0, len(offsets), rows):
+            until = min(row + rows, len(offsets))
+            block = way.part(last[row - 1] + 1 if row else 0, last[until - 1] + 1, row)
+            self._advance(block, parameters, out, team)
+            team.share(self._describe(out[: until - row], quantiles, row), until - row)
+
+    def _drawn(self) -> NDArray[np.float64]:
+        part, given = self._part, self._scenario.parameters
+        parameters = np.empty((self._scenario.members, len(part.values)))
+        random.draw_parameters(self._seeded(PARAMETERS), *_distributions(part, given), parameters)
+        for name in part.squared & set(given):
+            parameters[:, part.columns[name]] **= 2
+        if not self._scenario.noise:
+            parameters[:, part.noise] = 0.0
+        return parameters
+
+    def _advance(self, way: Segments, parameters: NDArray[np.float64], out: NDArray[np.float64], team: _Team) -> None:
+        share = SUBSTEPS_ALL // (self._scenario.members * self._scenario.steps)
+        limit = min(max(share, SUBSTEPS_LEAST), SUBSTEPS_MOST)
+
+        def carry(first: int, last: int) -> None:
+            where = (way.width, way.start, way.end, way.record, out)
+            self._kernel(self._state, parameters, self._streams, self.fate, limit, *where, first, last)
+
+        team.share(carry, self._scenario.members)
+
+    def _describe(
+        self, out: NDArray[np.float64], quantiles: NDArray[np.float64], column: int
+    ) -> Callable[[int, int], None]:
+        def describe(first: int, last: int) -> None:
+            out[first:last].sort(axis=-1)
+            bands(out[first:last], quantiles, self._figures, column + first)
+
+        return describe
+
+    def states(self) -> dict[str, Band]:
+        """By name."""
+        return {name: self._band(k, unit) for k, (name, unit) in enumerate(self._part.states)}
+
+    def measurements(self) -> dict[str, Band]:
+        """By name; without the measurement's noise."""
+        n, states = len(self._part.states), self.states()
+        own = {name: self._band(n + k, unit) for k, (name, unit) in enumerate(self._part.measured)}
+        return own | {name: states[state] for name, state in self._part.same.items()}
+
+    def _band(self, k: int, unit: str) -> Band:
+        return Band(unit, self._figures[0, k], self._figures[1, k], self._figures[2:, k])
+
+
+def _distributions(
+    part: Part, given: Mapping[str, Distribution]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """The arguments of :func:`edgetwin.kernels.random.draw_parameters`."""
+    kind = np.full(len(part.values), random.FIXED, np.int64)
+    first, second = part.values.copy(), np.zeros(len(part.values))
+    for name, value in given.items():
+        k = part.columns[name]
+        match value:
+            case Normal(mean, std):
+                kind[k], first[k], second[k] = random.NORMAL, mean, std
+            case Uniform(low, high):
+                kind[k], first[k], second[k] = random.UNIFORM, low, high
+            case number:
+                first[k] = number
+    return kind, first, second

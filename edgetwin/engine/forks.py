@@ -19,6 +19,8 @@ from edgetwin.model.spec import LinearModel
 
 Vector = NDArray[np.float64]
 
+TIME_CONSTANT_LEAST_S = 1e-9
+
 
 class NoStateError(EdgetwinError):
     """A twin of a built-in model that has not heard anything yet: it has no state to start from."""
@@ -31,8 +33,8 @@ class Part:
     ``mean`` float64[n]; ``factor`` L float64[n, n] with P = L Lᵀ; ``low`` and ``high`` float64[n] bounds of the states;
     ``held`` the inputs by name; ``values`` float64[p] the kernel's parameters (edgetwin.model.ensemble). Of these
     ``columns`` are those a scenario may set, by name; ``squared`` names are standard deviations where the kernel has
-    variances; ``noise`` are the columns of the process noise. ``states`` and ``measured`` are (name, unit) of the
-    kernel's outputs, ``same`` maps a measurement to the state it is.
+    variances; ``least`` is the lowest value of those that have one; ``noise`` are the columns of the process noise.
+    ``states`` and ``measured`` are (name, unit) of the kernel's outputs, ``same`` maps a measurement to the state it is.
     """
 
     model: LinearModel | EquationModel
@@ -45,6 +47,7 @@ class Part:
     values: Vector
     columns: dict[str, int]
     squared: frozenset[str]
+    least: dict[str, float]
     noise: tuple[int, ...]
     states: tuple[tuple[str, str], ...]
     measured: tuple[tuple[str, str], ...]
@@ -110,6 +113,7 @@ def _signal_part(bank: Bank, index: int) -> Part:
         values=np.array([row["q"], row["tau"], row["dt_mean"]], np.float64),
         columns=columns,
         squared=frozenset({"process_noise"}),
+        least={"process_noise": 0.0, "time_constant": TIME_CONSTANT_LEAST_S},
         noise=(0,),
         states=tuple((state, unit) for _, state, unit in bank.columns[index]),
         measured=(),
@@ -134,6 +138,7 @@ def _equation_part(bank: EquationBank, index: int, units: dict[str, str]) -> Par
         values=np.concatenate([_numbered(row, "p", p), _numbered(row, "q", n)]),
         columns={name: k for k, name in enumerate(model.parameters)},
         squared=frozenset(),
+        least={},
         noise=tuple(range(p, p + n)),
         states=tuple((state, unit) for _, state, unit in bank.columns[index]),
         measured=tuple((m, units.get(m, "")) for m in model.measurements if m not in same),

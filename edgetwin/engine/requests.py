@@ -1,8 +1,9 @@
 """A scenario as people write it, in JSON: read strictly, every fault with its place.
 
 ``{"horizon": "1h", "step": "10s", "members": 1000, "inputs": {name: value | [[when, value], …] | {"points": […],
-"linear": true}}, "parameters": {name: value | {"normal": [mean, std]} | {"uniform": [low, high]} | {"value": …}},
-"noise": true, "seed": 0, "quantiles": […]}``. Durations are ``10s`` or seconds as a number.
+"linear": true}}, "parameters": {name: value | {"normal": [mean, std]} | {"uniform": [low, high]} |
+{"lognormal": [mean, std]} | {"triangular": [low, mode, high]} | {"value": …}}, "noise": true, "seed": 0,
+"quantiles": […]}``. Durations are ``10s`` or seconds as a number.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from msgspec import Meta, Raw, Struct
 
 from edgetwin.config.durations import parse_duration
 from edgetwin.config.hints import suggest
-from edgetwin.engine.scenario import QUANTILES, Distribution, Normal, Scenario, Uniform
+from edgetwin.engine.scenario import QUANTILES, Distribution, Lognormal, Normal, Scenario, Triangular, Uniform
 from edgetwin.engine.schedules import Schedule
 from edgetwin.errors import ConfigError
 
@@ -25,6 +26,12 @@ When = float | str
 Points = list[tuple[When, float]]
 STEPS_DEFAULT = 100
 
+_KINDS: dict[str, Callable[..., Distribution]] = {
+    "normal": Normal,
+    "uniform": Uniform,
+    "lognormal": Lognormal,
+    "triangular": Triangular,
+}
 _PLACE = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 
@@ -50,11 +57,13 @@ class ScheduleRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DistributionRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """A parameter; exactly one of the three."""
+    """A parameter; exactly one of these, see :mod:`edgetwin.engine.scenario`."""
 
     value: float | None = None
     normal: tuple[float, float] | None = None
     uniform: tuple[float, float] | None = None
+    lognormal: tuple[float, float] | None = None
+    triangular: tuple[float, float, float] | None = None
 
 
 def read_scenario(body: bytes, instant: Callable[[str], float]) -> Scenario:
@@ -106,14 +115,14 @@ def _distribution(path: str, raw: Raw) -> Distribution:
     given = _decode(raw, float | DistributionRequest, path, DistributionRequest)
     if isinstance(given, float):
         return given
-    match (given.value, given.normal, given.uniform):
-        case (float() as value, None, None):
-            return value
-        case (None, (mean, std), None):
-            return Normal(mean, std)
-        case (None, None, (low, high)):
-            return Uniform(low, high)
-    raise ConfigError("needs one of value, normal and uniform", path=path, hint='such as {"normal": [mean, std]}')
+    named = {kind: figures for kind in _KINDS if (figures := getattr(given, kind)) is not None}
+    if given.value is not None and not named:
+        return given.value
+    if given.value is None and len(named) == 1:
+        ((kind, figures),) = named.items()
+        return _KINDS[kind](*figures)
+    message = f"needs one of value, {', '.join(_KINDS)}"
+    raise ConfigError(message, path=path, hint='such as {"normal": [mean, std]}')
 
 
 def _at(path: str, make: Callable[..., T], *args: Any) -> T:

@@ -35,7 +35,24 @@ class Uniform:
     high: float
 
 
-Distribution = float | Normal | Uniform
+@dataclass(frozen=True, slots=True)
+class Lognormal:
+    """Lognormally distributed over the members: ``mean`` and ``std`` of the parameter itself, not of its logarithm."""
+
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True, slots=True)
+class Triangular:
+    """From ``low`` to ``high`` over the members, most densely at ``mode``."""
+
+    low: float
+    mode: float
+    high: float
+
+
+Distribution = float | Normal | Uniform | Lognormal | Triangular
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +87,7 @@ def check(fork: Fork, scenario: Scenario, member_steps_max: int) -> None:
     _check_names("parameters", scenario.parameters, "parameter", fork.parameters, fork)
     for name, value in scenario.parameters.items():
         _check_distribution(f"parameters.{name}", value)
+        _check_support(f"parameters.{name}", value, fork.parts[0].least.get(name))
 
 
 def _check_size(fork: Fork, scenario: Scenario, member_steps_max: int) -> None:
@@ -105,11 +123,32 @@ def _check_names(section: str, given: Mapping[str, object], what: str, known: Se
 def _check_distribution(path: str, value: Distribution) -> None:
     match value:
         case Normal(mean, std):
-            if not (math.isfinite(mean) and 0 <= std < math.inf):
-                raise ConfigError("normal needs a mean and a standard deviation of 0 or more", path=path)
+            good, needs = math.isfinite(mean) and 0 <= std < math.inf, "normal needs a mean and a std of 0 or more"
         case Uniform(low, high):
-            if not -math.inf < low <= high < math.inf:
-                raise ConfigError("uniform needs a lowest and a highest value", path=path)
+            good, needs = -math.inf < low <= high < math.inf, "uniform needs a lowest and a highest value"
+        case Lognormal(mean, std):
+            good = 0 < mean < math.inf and 0 <= std < math.inf and math.isfinite((std / mean) ** 2)
+            needs = "lognormal needs a mean above 0 and a std of 0 or more, both of the parameter itself"
+        case Triangular(low, mode, high):
+            good = -math.inf < low <= mode <= high < math.inf
+            needs = "triangular needs a lowest, a most likely and a highest value"
         case number:
-            if not math.isfinite(number):
-                raise ConfigError("must be a finite number", path=path)
+            good, needs = math.isfinite(number), "must be a finite number"
+    if not good:
+        raise ConfigError(needs, path=path)
+
+
+def _check_support(path: str, value: Distribution, least: float | None) -> None:
+    """No member may have less than ``least``."""
+    match value:
+        case Normal(mean, std):
+            lowest = mean if std == 0 else -math.inf
+        case Uniform(low, _) | Triangular(low, _, _):
+            lowest = low
+        case Lognormal():
+            lowest = math.inf
+        case number:
+            lowest = number
+    if least is not None and not lowest >= least:
+        hint = "lognormal, uniform and triangular can keep to that"
+        raise ConfigError(f"must not be able to fall below {least:g}", path=path, hint=hint)

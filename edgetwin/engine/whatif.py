@@ -2,9 +2,9 @@
 
 :func:`edgetwin.engine.forks.fork` copies what a twin believes; it is called where the engine lives. :class:`Simulator`
 does the rest away from it, in any thread: its kernels do not hold the interpreter's lock. The answer depends on the
-fork, the scenario and its seed alone: every member has streams of random numbers of its own, one for its initial state,
-one for its parameters and one for its noise, so neither threads nor blocks matter, and two scenarios of one seed differ
-by what was asked only.
+fork, the scenario and its seed alone: every number drawn is a function of the seed, the member and what it is for
+(initial state, parameters, noise), so neither threads nor blocks matter, and two scenarios of one seed differ by what
+was asked only.
 
 Every member is drawn from N(x, P) at the twin's last sample and lives up to the fork with the parameters the twin
 believes in and its inputs held; from there on it has the scenario's inputs and parameters.
@@ -12,6 +12,7 @@ believes in and its inputs held; from there on it has the scenario's inputs and 
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from edgetwin.clock import NS
 from edgetwin.config.equations import EquationModel
 from edgetwin.engine.forks import Fork, Part
-from edgetwin.engine.scenario import Distribution, Normal, Scenario, Uniform
+from edgetwin.engine.scenario import Distribution, Lognormal, Normal, Scenario, Triangular, Uniform
 from edgetwin.engine.schedules import Segments, output_offsets, segments
 from edgetwin.errors import EdgetwinError
 from edgetwin.kernels import random
@@ -32,12 +33,16 @@ from edgetwin.kernels.bands import bands
 from edgetwin.model.ensemble import LOST, EnsembleKernel, compile_ensemble
 from edgetwin.model.spec import LinearModel
 
+Vector = NDArray[np.float64]
+
 SUBSTEPS_ALL, SUBSTEPS_LEAST, SUBSTEPS_MOST = 50_000_000, 16, 10_000
 """Sub-steps of all members together, and the least and most that one of them may take in a segment."""
 BLOCK_TIMES, BLOCK_VALUES = 64, 2_000_000
 """Output times, and numbers, of all members in memory at once."""
+MEMBERS_AT_A_TIME, TIMES_AT_A_TIME = 256, 16
+"""What a thread does between two looks at whether to stop."""
 STATE, PARAMETERS, NOISE = range(3)
-"""Purposes of a member's streams."""
+"""Purposes of a member's random numbers."""
 
 
 class SimulationStoppedError(EdgetwinError):
@@ -52,9 +57,9 @@ class Band:
     """
 
     unit: str
-    mean: NDArray[np.float64]
-    std: NDArray[np.float64]
-    quantiles: NDArray[np.float64]
+    mean: Vector
+    std: Vector
+    quantiles: Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ class Ensemble:
     twin: str
     from_ns: int | None
     scenario: Scenario
-    offsets: NDArray[np.float64]
+    offsets: Vector
     states: dict[str, Band]
     measurements: dict[str, Band]
     excluded: int
@@ -124,13 +129,18 @@ class _Team:
     def __init__(self, pool: ThreadPoolExecutor, threads: int, stop: threading.Event) -> None:
         self._pool, self._threads, self._stop = pool, threads, stop
 
-    def share(self, work: Callable[[int, int], None], count: int) -> None:
-        """Call ``work(first, last)`` on ranges that make up 0..count, and wait for all."""
-        if self._stop.is_set():
-            raise SimulationStoppedError("the simulation was stopped")
+    def share(self, work: Callable[[int, int], None], count: int, at_a_time: int) -> None:
+        """Call ``work(first, last)`` on ranges of ``at_a_time`` or less that make up 0..count, and wait for all."""
+
+        def do(begin: int, end: int) -> None:
+            for first in range(begin, end, at_a_time):
+                if self._stop.is_set():
+                    raise SimulationStoppedError("the simulation was stopped")
+                work(first, min(first + at_a_time, end))
+
         edges = [count * k // self._threads for k in range(self._threads + 1)]
-        others = [self._pool.submit(work, first, last) for first, last in pairwise(edges[1:])]
-        work(edges[0], edges[1])
+        others = [self._pool.submit(do, begin, end) for begin, end in pairwise(edges[1:])]
+        do(edges[0], edges[1])
         for other in others:
             other.result()
 
@@ -141,19 +151,17 @@ class _Run:
     def __init__(self, part: Part, number: int, scenario: Scenario, kernel: EnsembleKernel) -> None:
         self._part, self._scenario, self._kernel = part, scenario, kernel
         self._number = number
-        self._streams = self._seeded(NOISE)
+        self._seed = np.uint64(scenario.seed)
         self._state = np.empty((scenario.members, len(part.mean)))
-        random.draw_correlated(self._seeded(STATE), part.mean, part.factor, self._state)
+        random.draw_correlated(self._seed, self._stream(STATE), part.mean, part.factor, self._state)
         np.clip(self._state, part.low, part.high, out=self._state)
         self._outputs = len(part.states) + len(part.measured)
         self._figures = np.zeros((2 + len(scenario.quantiles), self._outputs, 0))
         self.fate = np.zeros(scenario.members, np.int64)
+        self._draws = np.zeros(scenario.members, np.int64)
 
-    def _seeded(self, purpose: int) -> NDArray[np.uint64]:
-        streams = np.empty((self._scenario.members, 4), np.uint64)
-        seed = np.uint64(self._scenario.seed % 2**64)
-        random.seed_streams(seed, np.uint64(3 * self._number + purpose), streams)
-        return streams
+    def _stream(self, purpose: int) -> np.uint64:
+        return np.uint64(3 * self._number + purpose)
 
     def arrive(self, from_ns: int | None, team: _Team) -> None:
         """From the last sample to the fork, as the twin has it."""
@@ -164,9 +172,10 @@ class _Run:
         held = np.array([list(part.held.values())]).reshape(1, -1)
         way = Segments(wait_s, held, held, np.array([-1]), np.zeros(0))
         parameters = np.tile(part.values, (self._scenario.members, 1))
-        self._advance(way, parameters, np.empty((1, self._outputs, self._scenario.members)), team)
+        nothing = np.empty((0, self._outputs, self._scenario.members))
+        self._advance(way, parameters, nothing, SUBSTEPS_ALL // self._scenario.members, team)
 
-    def live(self, offsets: NDArray[np.float64], team: _Team) -> None:
+    def live(self, offsets: Vector, team: _Team) -> None:
         """Through the scenario, a block of output times after the other."""
         scenario, part = self._scenario, self._part
         parameters = self._drawn()
@@ -175,36 +184,35 @@ class _Run:
         self._figures = np.empty((2 + len(scenario.quantiles), self._outputs, len(offsets)))
         rows = max(1, min(BLOCK_TIMES, len(offsets), BLOCK_VALUES // (self._outputs * scenario.members)))
         out = np.empty((rows, self._outputs, scenario.members))
-        quantiles = np.array(scenario.quantiles)
+        quantiles = np.array(scenario.quantiles, np.float64)
+        substeps = SUBSTEPS_ALL // (scenario.members * len(way.width))
         for row in range(0, len(offsets), rows):
             until = min(row + rows, len(offsets))
             block = way.part(last[row - 1] + 1 if row else 0, last[until - 1] + 1, row)
-            self._advance(block, parameters, out, team)
-            team.share(self._describe(out[: until - row], quantiles, row), until - row)
+            self._advance(block, parameters, out, substeps, team)
+            team.share(self._describe(out[: until - row], quantiles, row), until - row, TIMES_AT_A_TIME)
 
-    def _drawn(self) -> NDArray[np.float64]:
+    def _drawn(self) -> Vector:
         part, given = self._part, self._scenario.parameters
         parameters = np.empty((self._scenario.members, len(part.values)))
-        random.draw_parameters(self._seeded(PARAMETERS), *_distributions(part, given), parameters)
+        random.draw_parameters(self._seed, self._stream(PARAMETERS), *_distributions(part, given), parameters)
         for name in part.squared & set(given):
             parameters[:, part.columns[name]] **= 2
         if not self._scenario.noise:
             parameters[:, part.noise] = 0.0
         return parameters
 
-    def _advance(self, way: Segments, parameters: NDArray[np.float64], out: NDArray[np.float64], team: _Team) -> None:
-        share = SUBSTEPS_ALL // (self._scenario.members * self._scenario.steps)
-        limit = min(max(share, SUBSTEPS_LEAST), SUBSTEPS_MOST)
+    def _advance(self, way: Segments, parameters: Vector, out: Vector, substeps: int, team: _Team) -> None:
+        limit = min(max(substeps, SUBSTEPS_LEAST), SUBSTEPS_MOST)
+        chance = (self._seed, self._stream(NOISE), self._draws)
+        where = (way.width, way.start, way.end, way.record, out)
 
         def carry(first: int, last: int) -> None:
-            where = (way.width, way.start, way.end, way.record, out)
-            self._kernel(self._state, parameters, self._streams, self.fate, limit, *where, first, last)
+            self._kernel(*chance, self._state, parameters, self.fate, limit, *where, first, last)
 
-        team.share(carry, self._scenario.members)
+        team.share(carry, self._scenario.members, MEMBERS_AT_A_TIME)
 
-    def _describe(
-        self, out: NDArray[np.float64], quantiles: NDArray[np.float64], column: int
-    ) -> Callable[[int, int], None]:
+    def _describe(self, out: Vector, quantiles: Vector, column: int) -> Callable[[int, int], None]:
         def describe(first: int, last: int) -> None:
             out[first:last].sort(axis=-1)
             bands(out[first:last], quantiles, self._figures, column + first)
@@ -225,19 +233,23 @@ class _Run:
         return Band(unit, self._figures[0, k], self._figures[1, k], self._figures[2:, k])
 
 
-def _distributions(
-    part: Part, given: Mapping[str, Distribution]
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+def _distributions(part: Part, given: Mapping[str, Distribution]) -> tuple[NDArray[np.int64], Vector]:
     """The arguments of :func:`edgetwin.kernels.random.draw_parameters`."""
     kind = np.full(len(part.values), random.FIXED, np.int64)
-    first, second = part.values.copy(), np.zeros(len(part.values))
+    figures = np.zeros((len(part.values), 3))
+    figures[:, 0] = part.values
     for name, value in given.items():
         k = part.columns[name]
         match value:
             case Normal(mean, std):
-                kind[k], first[k], second[k] = random.NORMAL, mean, std
+                kind[k], figures[k, :2] = random.NORMAL, (mean, std)
             case Uniform(low, high):
-                kind[k], first[k], second[k] = random.UNIFORM, low, high
+                kind[k], figures[k, :2] = random.UNIFORM, (low, high)
+            case Lognormal(mean, std):
+                variance = math.log1p((std / mean) ** 2)
+                kind[k], figures[k, :2] = random.LOGNORMAL, (math.log(mean) - 0.5 * variance, math.sqrt(variance))
+            case Triangular(low, mode, high):
+                kind[k], figures[k] = random.TRIANGULAR, (low, mode, high)
             case number:
-                first[k] = number
-    return kind, first, second
+                figures[k, 0] = number
+    return kind, figures

@@ -11,6 +11,7 @@ _NUMBER = {"type": "number"}
 _NUMBERS = {"type": "array", "items": {"type": ["number", "null"]}}
 _WHEN = {"type": ["number", "string"], "description": "seconds, or a duration such as 10min"}
 _PAIR = {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2}
+_TRIPLE = {**_PAIR, "minItems": 3, "maxItems": 3}
 _PROBLEMS = ("400", "404", "409", "413", "415", "422", "503")
 
 
@@ -70,7 +71,13 @@ def _schedule() -> dict[str, Any]:
 
 
 def _parameter() -> dict[str, Any]:
-    kinds = {"value": _NUMBER, "normal": _PAIR, "uniform": _PAIR}
+    kinds = {
+        "value": _NUMBER,
+        "normal": {**_PAIR, "description": "mean, standard deviation"},
+        "uniform": {**_PAIR, "description": "lowest, highest"},
+        "lognormal": {**_PAIR, "description": "mean, standard deviation of the parameter itself"},
+        "triangular": {**_TRIPLE, "description": "lowest, most likely, highest"},
+    }
     records = [
         {"type": "object", "properties": {kind: schema}, "required": [kind], "additionalProperties": False}
         for kind, schema in kinds.items()
@@ -94,6 +101,8 @@ def _answer() -> dict[str, Any]:
         "states": _map("Band"),
         "measurements": {**_map("Band"), "description": "without the noise of measuring"},
         "members": count,
+        "seed": {**count, "description": "gives the same answer again"},
+        "noise": {"type": "boolean"},
         "excluded": {**count, "description": "members that left because a state was no longer finite"},
         "coarse": {**count, "description": "members integrated more coarsely than their equations ask for"},
     }

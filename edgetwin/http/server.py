@@ -31,7 +31,7 @@ async def serve(view: DaemonView, listen: str, *, clients_max: int = CLIENTS_MAX
     when ``listen`` cannot be read or listened on. On leaving, requests under way have ``SHUTDOWN_S`` to end.
     """
     host, port = listen_address(listen)
-    runner = web.AppRunner(make_app(view), shutdown_timeout=SHUTDOWN_S)
+    runner = web.AppRunner(make_app(view), shutdown_timeout=SHUTDOWN_S, handler_cancellation=True)
     await runner.setup()
     try:
         listener = await _listen(runner, host, port, clients_max)

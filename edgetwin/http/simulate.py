@@ -115,6 +115,8 @@ def encode(ensemble: Ensemble) -> bytes:
             "states": {name: _band(band, names) for name, band in ensemble.states.items()},
             "measurements": {name: _band(band, names) for name, band in ensemble.measurements.items()},
             "members": scenario.members,
+            "seed": scenario.seed,
+            "noise": scenario.noise,
             "excluded": ensemble.excluded,
             "coarse": ensemble.coarse,
         }

@@ -1,14 +1,15 @@
 """Ensemble kernels: many possible courses of one model, carried through time together.
 
-Each is a generated module of its own, apart from the model's filter: only what simulates compiles it. It has one
-function, ``ensemble(state, parameters, streams, fate, limit, width, start, end, record, out, first, last)``, which
-carries the members ``first`` to ``last - 1`` through consecutive segments of time:
+Each is a generated module of its own, apart from the model's filter: only what simulates compiles it. Its function
+``ensemble(seed, stream, draws, state, parameters, fate, limit, width, start, end, record, out, first, last)`` carries
+the members ``first`` to ``last - 1`` through consecutive segments of time:
 
 ========== ===================== ====================================================================================
 state      float64[members, n]   states, in and out
 parameters float64[members, p]   of a user's model: its parameters, then the noise intensity of each state (variance per
                                  second); of a built-in one: q, tau, dt_mean (edgetwin.model.layout)
-streams    uint64[members, 4]    random numbers (edgetwin.kernels.random), in and out
+seed       uint64                with ``stream``, also uint64, where the noise comes from (edgetwin.kernels.random)
+draws      int64[members]        pairs of normals drawn so far, in and out
 fate       int64[members]        in and out: LOST when the member has left the ensemble, else how many segments it has
                                  taken in coarser steps than its equations ask for
 limit      int64                 integration steps a member may take in one segment, 1 or more

@@ -15,7 +15,7 @@ from typing import Any
 import sympy
 
 from edgetwin.config.equations import STEP, EquationModel
-from edgetwin.model.ensemble_linear import HEADER, SIGNATURE, load, lose, save, write
+from edgetwin.model.ensemble_linear import HEADER, SIGNATURE, draw, load, lose, save, write
 from edgetwin.model.symbolic import derivative, statements, to_sympy
 from edgetwin.model.unrolled import Writer
 
@@ -84,6 +84,7 @@ class _Generator:
         width = len(self.parameters)
         w(*(f"{name} = parameters[m, {k}]" for k, name in enumerate(self.parameters)))
         w(*(f"sigma{i} = math.sqrt(parameters[m, {width + i}])" for i in self.noisy))
+        w("noise = " + (" + ".join(f"sigma{i}" for i in self.noisy) or "0.0") + " > 0.0")
         with w.block("for s in range(width.shape[0]):"):
             with w.block("if lot >= 0 and width[s] > 0.0:"):
                 if self.model.continuous:
@@ -138,9 +139,13 @@ class _Generator:
 
     def draw(self, w: Writer) -> None:
         """Noise increments e of this step, added to the states."""
-        for i in self.noisy:
-            w(f"e{i} = share * sigma{i} * normal(streams, m) if sigma{i} > 0.0 else 0.0")
-        w(*(f"x{i} = x{i} + e{i}" for i in self.noisy))
+        if not self.noisy:
+            return
+        w(*(f"e{i} = 0.0" for i in self.noisy))
+        with w.block("if noise:"):
+            draw(w, len(self.noisy))
+            w(*(f"e{i} = share * sigma{i} * g{k}" for k, i in enumerate(self.noisy)))
+            w(*(f"x{i} = x{i} + e{i}" for i in self.noisy))
 
     def set_inputs(self, w: Writer, since: str) -> None:
         w(*(f"i{k} = start[s, {k}] + slope{k} * ({since})" for k in range(len(self.inputs))))

@@ -14,13 +14,15 @@ import math
 
 from edgetwin.kernels.integrals import ramp, ramp_square
 from edgetwin.kernels.jit import kernel
-from edgetwin.kernels.random import normal
+from edgetwin.kernels.random import normal_pair
 
 LOST = -1
 STEP_RATE = 5.0  # sub-steps per time constant
 '''
 
-SIGNATURE = "def ensemble(state, parameters, streams, fate, limit, width, start, end, record, out, first, last):"
+SIGNATURE = (
+    "def ensemble(seed, stream, draws, state, parameters, fate, limit, width, start, end, record, out, first, last):"
+)
 
 
 def generate_ensemble(model: LinearModel) -> str:
@@ -38,9 +40,10 @@ def generate_ensemble(model: LinearModel) -> str:
                 algebra.prelude(w)
                 algebra.state(w)
                 with w.block("if q > 0.0:"):
-                    for column in model.noise:
-                        w(f"e = math.sqrt({column.variance}) * normal(streams, m)")
-                        w(*(f"x{i} = x{i} + {times(entry, 'e')}" for i, entry in column.entries.items()))
+                    draw(w, len(model.noise))
+                    for k, column in enumerate(model.noise):
+                        w(f"e{k} = math.sqrt({column.variance}) * g{k}")
+                        w(*(f"x{i} = x{i} + {times(entry, f'e{k}')}" for i, entry in column.entries.items()))
                 lose(w, n)
             with w.block("if record[s] >= 0:"):
                 write(w, n, [])
@@ -49,8 +52,14 @@ def generate_ensemble(model: LinearModel) -> str:
 
 
 def load(w: Writer, n: int) -> None:
-    """States and fate of member m into locals."""
-    w(*(f"x{i} = state[m, {i}]" for i in range(n)), "lot = fate[m]")
+    """States, fate and number of draws of member m into locals."""
+    w(*(f"x{i} = state[m, {i}]" for i in range(n)), "lot, drawn = fate[m], draws[m]")
+
+
+def draw(w: Writer, count: int) -> None:
+    """Standard normal g0, g1…; always as many, so that a member's next ones do not depend on what these are for."""
+    for k in range(0, count, 2):
+        w(f"g{k}, g{k + 1} = normal_pair(seed, stream, m, drawn)", "drawn += 1")
 
 
 def lose(w: Writer, n: int) -> None:
@@ -72,4 +81,4 @@ def write(w: Writer, n: int, measured: list[str]) -> None:
 
 def save(w: Writer, n: int) -> None:
     """Locals back into the arrays."""
-    w(*(f"state[m, {i}] = x{i}" for i in range(n)), "fate[m] = lot")
+    w(*(f"state[m, {i}] = x{i}" for i in range(n)), "fate[m], draws[m] = lot, drawn")

@@ -21,6 +21,7 @@ COMMANDS = {
     "schema": "print the JSON Schema of the configuration",
     "demo": "show the whole thing on this machine, with nothing to set up",
     "replay": "run recorded files through the twins",
+    "simulate": "ask what a twin would do under a scenario",
     "receive": "decode frames on the cloud side",
     "warmup": "compile every kernel into the cache",
     "inspect": "print what a state directory holds",

@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     from edgetwin.config.load import load
     from edgetwin.engine import Engine
     from edgetwin.kernels.jit import cache_directory
-    from edgetwin.runtime.warmup import mark_warm, warmup
+    from edgetwin.runtime.warmup import mark_warm, warm_ensembles, warmup
 
     clock = SystemClock()
     start = clock.monotonic_ns()
@@ -31,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         cache_directory().mkdir(parents=True, exist_ok=True)
         warmup(engine)
+        warm_ensembles(engine)
         mark_warm(engine)
     except (EdgetwinError, OSError) as exc:
         print(f"edgetwin warmup: {exc}", file=sys.stderr)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetwin.clock import NS
+from edgetwin.config.equations import EquationModel
 from edgetwin.config.schema import Signal, Twin
 from edgetwin.model.compiler import Kernels
 from edgetwin.model.layout import CONFIGURED, LEARN_Q, LEARN_R, row_dtype
@@ -52,6 +53,7 @@ class Bank:
     """
 
     configured: frozenset[str]
+    model: LinearModel | EquationModel
 
     def __init__(self, name: str, size: int, channels: int, dtype: np.dtype[np.void], kernels: Kernels) -> None:
         self.name = name
@@ -146,10 +148,11 @@ class SignalBank(Bank):
     """A built-in model: one row for each signal."""
 
     configured = frozenset(CONFIGURED)
+    model: LinearModel
 
     def __init__(self, model: LinearModel, kernels: Kernels) -> None:
         super().__init__(model.name, model.size, 1, row_dtype(model.size), kernels)
-        self._model = model
+        self.model = model
 
     def add(self, twin_name: str, twin_index: int, twin: Twin) -> dict[str, int]:
         places = {}
@@ -158,7 +161,7 @@ class SignalBank(Bank):
             configure_row(row, twin, signal)
             self._remember(row)
             self.keys.append((twin_name, name))
-            states = zip(self._model.suffixes, self._model.derivative, strict=True)
+            states = zip(self.model.suffixes, self.model.derivative, strict=True)
             self.columns.append(
                 tuple((twin_name, name + suffix, _unit(signal.unit, order)) for suffix, order in states)
             )

@@ -20,6 +20,8 @@ _PER_CHANNEL = ("lo", "hi", "scale", "offset", "learn_of")
 class EquationBank(Bank):
     """Twins of one user's model."""
 
+    model: EquationModel
+
     def __init__(self, model: EquationModel, kernels: Kernels) -> None:
         super().__init__(model.name, model.size, len(model.channels), equation_row_dtype(model), kernels)
         self.model = model

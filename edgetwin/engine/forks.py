@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetwin.config.equations import EquationModel
-from edgetwin.engine.bank import Bank
+from edgetwin.engine.bank import Bank, SignalBank
 from edgetwin.engine.engine import Engine
 from edgetwin.engine.equation_bank import EquationBank
-from edgetwin.errors import EdgetwinError
-from edgetwin.model.builtin import BUILTIN
+from edgetwin.errors import EdgetwinError, ModelError
 from edgetwin.model.ensemble import measured_states
 from edgetwin.model.layout import upper
 from edgetwin.model.spec import LinearModel
@@ -34,7 +33,8 @@ class Part:
     ``held`` the inputs by name; ``values`` float64[p] the kernel's parameters (edgetwin.model.ensemble). Of these
     ``columns`` are those a scenario may set, by name; ``squared`` names are standard deviations where the kernel has
     variances; ``least`` is the lowest value of those that have one; ``noise`` are the columns of the process noise.
-    ``states`` and ``measured`` are (name, unit) of the kernel's outputs, ``same`` maps a measurement to the state it is.
+    ``states`` and ``measured`` are (name, unit) of the kernel's outputs, ``same`` maps a measurement to the state it
+    is.
     """
 
     model: LinearModel | EquationModel
@@ -87,60 +87,96 @@ def fork(engine: Engine, twin: str, now_ns: int | None) -> Fork:
     """
     spec = engine.instance(twin).spec
     units = {name: signal.unit for name, signal in spec.signals.items()}
-    parts = tuple(
-        _equation_part(bank, row, units) if isinstance(bank, EquationBank) else _signal_part(bank, row)
-        for bank, row in engine.rows_of(twin)
-    )
+    parts = tuple(_part(bank, row, units) for bank, row in engine.rows_of(twin))
     last_ns = max(part.t_ns for part in parts)
     from_ns = max(now_ns, last_ns) if now_ns is not None else (last_ns or None)
     return Fork(twin, spec.model, from_ns, parts)
 
 
-def _signal_part(bank: Bank, index: int) -> Part:
-    row, model = bank.rows[index], BUILTIN[bank.name]
+def _part(bank: Bank, index: int, units: dict[str, str]) -> Part:
+    match bank:
+        case SignalBank():
+            return _signal_part(bank, index)
+        case EquationBank():
+            return _equation_part(bank, index, units)
+    raise ModelError(f"the model {bank.name} cannot be simulated", hint="of built-in and equation models it can")
+
+
+def initial(model: LinearModel | EquationModel) -> Fork:
+    """A twin that has the parameters of its model and has heard nothing; of a built-in one, with made-up figures."""
+    if isinstance(model, LinearModel):
+        states = tuple((f"x{suffix}", "") for suffix in model.suffixes)
+        part = _linear(model, 0, np.zeros(model.size), np.eye(model.size), np.array([1.0, 1.0, 1.0]), states)
+    else:
+        values = np.array([*model.parameters.values(), *(q**2 for q in model.process_noise)], np.float64)
+        mean = np.array([s.initial for s in model.states.values()], np.float64)
+        part = _equations(model, 0, mean, np.diag(model.stds), values, dict(model.inputs), {})
+    return Fork("", model.name, None, (part,))
+
+
+def _signal_part(bank: SignalBank, index: int) -> Part:
+    row, n = bank.rows[index], bank.size
     if row["updates"] == 0:
         raise NoStateError("the twin has not heard every signal yet", hint="wait for a sample")
-    columns = {"process_noise": 0} | ({"time_constant": 1} if "time_constant" in model.required else {})
-    free = np.full(model.size, np.inf)
+    states = tuple((state, unit) for _, state, unit in bank.columns[index])
+    values = np.array([row["q"], row["tau"], row["dt_mean"]], np.float64)
+    return _linear(bank.model, int(row["t"]), _numbered(row, "x", n), _factor(row, n), values, states)
+
+
+def _equation_part(bank: EquationBank, index: int, units: dict[str, str]) -> Part:
+    row, model, n = bank.rows[index], bank.model, bank.size
+    values = np.concatenate([_numbered(row, "p", len(model.parameters)), _numbered(row, "q", n)])
+    held = dict(zip(model.inputs, _numbered(row, "i", len(model.inputs)).tolist(), strict=True))
+    return _equations(model, int(row["t"]), _numbered(row, "x", n), _factor(row, n), values, held, units)
+
+
+def _linear(
+    model: LinearModel, t_ns: int, mean: Vector, factor: Vector, values: Vector, states: tuple[tuple[str, str], ...]
+) -> Part:
     return Part(
         model=model,
-        t_ns=int(row["t"]),
-        mean=_numbered(row, "x", model.size),
-        factor=_factor(row, model.size),
-        low=-free,
-        high=free,
+        t_ns=t_ns,
+        mean=mean,
+        factor=factor,
+        low=np.full(model.size, -np.inf),
+        high=np.full(model.size, np.inf),
         held={},
-        values=np.array([row["q"], row["tau"], row["dt_mean"]], np.float64),
-        columns=columns,
+        values=values,
+        columns={"process_noise": 0} | ({"time_constant": 1} if "time_constant" in model.required else {}),
         squared=frozenset({"process_noise"}),
         least={"process_noise": 0.0, "time_constant": TIME_CONSTANT_LEAST_S},
         noise=(0,),
-        states=tuple((state, unit) for _, state, unit in bank.columns[index]),
+        states=states,
         measured=(),
         same={},
     )
 
 
-def _equation_part(bank: EquationBank, index: int, units: dict[str, str]) -> Part:
-    row, model = bank.rows[index], bank.model
-    n, p = model.size, len(model.parameters)
+def _equations(
+    model: EquationModel,
+    t_ns: int,
+    mean: Vector,
+    factor: Vector,
+    values: Vector,
+    held: dict[str, float],
+    units: dict[str, str],
+) -> Part:
+    same, p = measured_states(model), len(model.parameters)
     bounds = [(s.min, s.max) for s in model.states.values()]
-    same = measured_states(model)
-    held = _numbered(row, "i", len(model.inputs)).tolist()
     return Part(
         model=model,
-        t_ns=int(row["t"]),
-        mean=_numbered(row, "x", n),
-        factor=_factor(row, n),
+        t_ns=t_ns,
+        mean=mean,
+        factor=factor,
         low=np.array([-np.inf if low is None else low for low, _ in bounds]),
         high=np.array([np.inf if high is None else high for _, high in bounds]),
-        held=dict(zip(model.inputs, held, strict=True)),
-        values=np.concatenate([_numbered(row, "p", p), _numbered(row, "q", n)]),
+        held=held,
+        values=values,
         columns={name: k for k, name in enumerate(model.parameters)},
         squared=frozenset(),
         least={},
-        noise=tuple(range(p, p + n)),
-        states=tuple((state, unit) for _, state, unit in bank.columns[index]),
+        noise=tuple(range(p, p + model.size)),
+        states=tuple((name, state.unit) for name, state in model.states.items()),
         measured=tuple((m, units.get(m, "")) for m in model.measurements if m not in same),
         same=same,
     )

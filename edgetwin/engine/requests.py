@@ -117,7 +117,7 @@ def _distribution(path: str, raw: Raw) -> Distribution:
         return given
     named = {kind: figures for kind in _KINDS if (figures := getattr(given, kind)) is not None}
     if given.value is not None and not named:
-        return given.value
+        return float(given.value)
     if given.value is None and len(named) == 1:
         ((kind, figures),) = named.items()
         return _KINDS[kind](*figures)

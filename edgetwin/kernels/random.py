@@ -2,9 +2,9 @@
 
 Philox 4x32 of ten rounds (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011). The
 key is the seed, the counter is (draw, attempt, member, stream): who computes a number, in which order and on how many
-threads does not matter. One block of 128 bits makes two normals by the ziggurat of 256 layers (Marsaglia and Tsang, "The
-ziggurat method for generating random variables", J. Stat. Software 5(8), 2000), layer, sign and abscissa from different
-bits; the 1.2 % that the first bits do not settle draw further blocks, told apart by ``attempt``.
+threads does not matter. One block of 128 bits makes two normals by the ziggurat of 256 layers (Marsaglia and Tsang,
+"The ziggurat method for generating random variables", J. Stat. Software 5(8), 2000), layer, sign and abscissa from
+different bits; the 1.2 % that the first bits do not settle draw further blocks, told apart by ``attempt``.
 
 ``seed`` and ``stream`` are uint64 (of ``stream`` the low 32 bits count), ``member`` and ``draw`` int64 from 0 to
 2**32 - 1.
@@ -72,7 +72,7 @@ def unit(bits: Any) -> float:
 @kernel
 def uniform(seed: Any, stream: Any, member: int, draw: int) -> float:
     """A number even in [0, 1)."""
-    return unit(bits_pair(seed, stream, member, draw, 0)[0])  # type: ignore[no-any-return]
+    return unit(bits_pair(seed, stream, member, draw, 0)[0])
 
 
 @kernel

@@ -17,6 +17,27 @@ from edgetwin.uplink.outbox import Outbox
 log = structlog.get_logger()
 
 
+def restore_engine(directory: Path, engine: Engine, now_ns: int) -> None:
+    """Give ``engine`` the twins of the newest whole snapshot in a state directory, if there is one.
+
+    Reads only, so the gateway may be running. Raises JournalError when the snapshot cannot be used.
+    """
+    files = SnapshotFiles(directory, "snapshot")
+    body = files.load()
+    if body is None:
+        if files.damaged:
+            raise JournalError(f"{directory}: {', '.join(files.damaged)} cannot be read")
+        return
+    try:
+        document = msgpack.unpackb(body)
+        found = document["gateway"]
+        if found != engine.config.gateway:
+            raise JournalError(f"{directory} belongs to the gateway {found!r}", hint="name its own configuration")
+        engine.restore(document["engine"], now_ns)
+    except (ValueError, KeyError, TypeError) as exc:
+        raise JournalError(f"{directory}: the snapshot cannot be used ({exc})") from exc
+
+
 class Persistence:
     """Snapshots of one gateway in its state directory."""
 

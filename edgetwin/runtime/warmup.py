@@ -15,6 +15,9 @@ import structlog
 
 from edgetwin.engine import Engine
 from edgetwin.engine.bank import Bank, SignalBank
+from edgetwin.engine.forks import initial
+from edgetwin.engine.scenario import Scenario
+from edgetwin.engine.whatif import Simulator
 from edgetwin.kernels import mqtt, registers
 from edgetwin.kernels.jit import cache_directory
 from edgetwin.kernels.topics import Binding, TopicTable
@@ -41,6 +44,16 @@ async def compile_elsewhere(config: Path, engine: Engine) -> None:
         raise
     if code:
         log.warning("compiling_kernels_failed", exit_status=code, consequence="compiling in this process")
+
+
+def warm_ensembles(engine: Engine | None = None) -> None:
+    """Compile the kernels of what-ifs for the models of ``engine``, or all built-in ones, by simulating each once.
+
+    Only the process that fills the cache does this: a daemon loads them when the first what-if asks for them.
+    """
+    models = BUILTIN.values() if engine is None else [bank.model for bank in engine.banks]
+    for model in models:
+        Simulator().run(initial(model), Scenario(horizon_s=1.0, step_s=1.0, members=1))
 
 
 def mark_warm(engine: Engine | None) -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from edgetwin.engine import Engine
 
 _SCHEDULE = "NAME=VALUE or NAME=WHEN:VALUE,WHEN:VALUE…; WHEN is a duration after the start"
-_EPILOG = """NAME=VALUE fixes a parameter; NAME=normal:MEAN,STD, uniform:LOW,HIGH, lognormal:MEAN,STD (of the parameter itself)
-and triangular:LOW,MODE,HIGH spread it over the members."""
+_EPILOG = """NAME=VALUE fixes a parameter; NAME=normal:MEAN,STD, uniform:LOW,HIGH, lognormal:MEAN,STD (of the parameter
+itself) and triangular:LOW,MODE,HIGH spread it over the members."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -52,8 +52,13 @@ def table(answer: dict[str, Any]) -> list[str]:
 
 
 def _bands(answer: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """States, and the measurements that have another name."""
-    bands: dict[str, dict[str, Any]] = answer["states"] | answer["measurements"]
+    """States, and the measurements that are not simply a state of that name."""
+    bands: dict[str, dict[str, Any]] = dict(answer["states"])
+    for name, band in answer["measurements"].items():
+        if name not in bands:
+            bands[name] = band
+        elif band != bands[name]:
+            bands[f"{name} (measured)"] = band
     return bands
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from edgetwin.engine.bank import Bank, SignalBank
 from edgetwin.engine.engine import Engine
 from edgetwin.engine.equation_bank import EquationBank
 from edgetwin.errors import EdgetwinError, ModelError
+from edgetwin.model.builtin import AUTO
 from edgetwin.model.ensemble import measured_states
 from edgetwin.model.layout import upper
 from edgetwin.model.spec import LinearModel
@@ -55,28 +57,65 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Predictor:
+    """One filter of a twin whose model is not simulated: its own prediction, which is exact, tells what comes.
+
+    ``row`` is a copy of the filter's row[1], ``predict`` its kernel (edgetwin.model.codegen), ``states`` are (name, unit).
+    """
+
+    t_ns: int
+    row: NDArray[np.void]
+    predict: Callable[..., None]
+    states: tuple[tuple[str, str], ...]
+
+    def at(self, t_ns: int) -> tuple[Vector, Vector]:
+        """Means and standard deviations float64[states] at ``t_ns``."""
+        mean, variance = np.empty((2, 1, len(self.states)))
+        self.predict(self.row, np.zeros(1, np.int64), t_ns, mean, variance)
+        return mean[0], np.sqrt(variance[0])
+
+
+@dataclass(frozen=True, slots=True)
 class Fork:
     """A twin at ``from_ns`` (None: at no time in particular), to be simulated from there."""
 
     twin: str
     model: str
     from_ns: int | None
-    parts: tuple[Part, ...]
+    parts: tuple[Part | Predictor, ...]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether members live through the model's equations; if not, its filter's own prediction is the answer."""
+        return isinstance(self.parts[0], Part)
 
     @property
     def inputs(self) -> list[str]:
         """Names of the inputs."""
-        return list(self.parts[0].held)
+        part = self.parts[0]
+        return list(part.held) if isinstance(part, Part) else []
 
     @property
     def parameters(self) -> list[str]:
         """Names of the parameters that a scenario may set."""
-        return list(self.parts[0].columns)
+        part = self.parts[0]
+        return list(part.columns) if isinstance(part, Part) else []
+
+    @property
+    def least(self) -> dict[str, float]:
+        """The lowest value of parameters that have one."""
+        part = self.parts[0]
+        return part.least if isinstance(part, Part) else {}
 
     @property
     def outputs(self) -> list[str]:
         """Names of the states and measurements in an answer."""
-        return [n for p in self.parts for n in [*(s for s, _ in p.states), *(m for m, _ in p.measured), *p.same]]
+        return [name for part in self.parts for name in _outputs(part)]
+
+
+def _outputs(part: Part | Predictor) -> list[str]:
+    states = [state for state, _ in part.states]
+    return [*states, *(m for m, _ in part.measured), *part.same] if isinstance(part, Part) else states
 
 
 def fork(engine: Engine, twin: str, now_ns: int | None) -> Fork:
@@ -93,7 +132,7 @@ def fork(engine: Engine, twin: str, now_ns: int | None) -> Fork:
     return Fork(twin, spec.model, from_ns, parts)
 
 
-def _part(bank: Bank, index: int, units: dict[str, str]) -> Part:
+def _part(bank: Bank, index: int, units: dict[str, str]) -> Part | Predictor:
     match bank:
         case SignalBank():
             return _signal_part(bank, index)
@@ -114,11 +153,18 @@ def initial(model: LinearModel | EquationModel) -> Fork:
     return Fork("", model.name, None, (part,))
 
 
-def _signal_part(bank: SignalBank, index: int) -> Part:
+def is_simulated(model: LinearModel | EquationModel) -> bool:
+    """Whether there is an ensemble kernel of a model; ``auto`` adapts itself, so its filter is asked instead."""
+    return model.name != AUTO.name
+
+
+def _signal_part(bank: SignalBank, index: int) -> Part | Predictor:
     row, n = bank.rows[index], bank.size
     if row["updates"] == 0:
         raise NoStateError("the twin has not heard every signal yet", hint="wait for a sample")
     states = tuple((state, unit) for _, state, unit in bank.columns[index])
+    if not is_simulated(bank.model):
+        return Predictor(int(row["t"]), bank.rows[index : index + 1].copy(), bank.kernels.predict, states)
     values = np.array([row["q"], row["tau"], row["dt_mean"]], np.float64)
     return _linear(bank.model, int(row["t"]), _numbered(row, "x", n), _factor(row, n), values, states)
 

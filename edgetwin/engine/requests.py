@@ -25,6 +25,8 @@ T = TypeVar("T")
 When = float | str
 Points = list[tuple[When, float]]
 STEPS_DEFAULT = 100
+SEED_MAX = 2**53 - 1
+"""Every JSON reader can hold whole numbers up to this one."""
 
 _KINDS: dict[str, Callable[..., Distribution]] = {
     "normal": Normal,
@@ -45,7 +47,7 @@ class ScenarioRequest(Struct, frozen=True, forbid_unknown_fields=True):
     inputs: dict[str, Raw] = {}
     parameters: dict[str, Raw] = {}
     noise: bool = True
-    seed: Annotated[int, Meta(ge=0, lt=2**63)] = 0
+    seed: Annotated[int, Meta(ge=0, le=SEED_MAX)] = 0
     quantiles: tuple[float, ...] = QUANTILES
 
 
@@ -137,6 +139,10 @@ def _decode(text: bytes | Raw, kind: Any, path: str, record: type[Struct]) -> An
     """``text`` as ``kind``, in which ``record`` is the only mapping."""
     try:
         return msgspec.json.decode(text, type=kind)
+    except RecursionError as exc:
+        raise ConfigError("nests too deep", path=path) from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError("is not UTF-8", path=path) from exc
     except msgspec.ValidationError as exc:
         found = _PLACE.fullmatch(str(exc))
         assert found is not None

@@ -83,11 +83,14 @@ def check(fork: Fork, scenario: Scenario, member_steps_max: int) -> None:
     ``member_steps_max`` bounds members times steps times the filters of the twin.
     """
     _check_size(fork, scenario, member_steps_max)
+    if not (fork.simulated or scenario.noise):
+        hint = "leave it out; the prediction has the noise that the model has learned"
+        raise ConfigError(f"the model {fork.model} has no other", path="noise", hint=hint)
     _check_names("inputs", scenario.inputs, "input", fork.inputs, fork)
     _check_names("parameters", scenario.parameters, "parameter", fork.parameters, fork)
     for name, value in scenario.parameters.items():
         _check_distribution(f"parameters.{name}", value)
-        _check_support(f"parameters.{name}", value, fork.parts[0].least.get(name))
+        _check_support(f"parameters.{name}", value, fork.least.get(name))
 
 
 def _check_size(fork: Fork, scenario: Scenario, member_steps_max: int) -> None:
@@ -116,7 +119,7 @@ def _check_size(fork: Fork, scenario: Scenario, member_steps_max: int) -> None:
 def _check_names(section: str, given: Mapping[str, object], what: str, known: Sequence[str], fork: Fork) -> None:
     for name in given:
         if name not in known:
-            message = f"the model {fork.model} has no {what} {name!r}"
+            message = f"the model {fork.model} has no {what} {name!r}" + ("" if known else " to set")
             raise ConfigError(message, path=f"{section}.{name}", hint=suggest(name, known))
 
 

@@ -18,13 +18,14 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgetwin.clock import NS
 from edgetwin.config.equations import EquationModel
-from edgetwin.engine.forks import Fork, Part
+from edgetwin.engine.forks import Fork, Part, Predictor
 from edgetwin.engine.scenario import Distribution, Lognormal, Normal, Scenario, Triangular, Uniform
 from edgetwin.engine.schedules import Segments, output_offsets, segments
 from edgetwin.errors import EdgetwinError
@@ -96,8 +97,11 @@ class Simulator:
         offsets = output_offsets(scenario.horizon_s, scenario.step_s)
         with ThreadPoolExecutor(self._threads) as pool:
             team = _Team(pool, self._threads, stop or threading.Event())
-            runs = []
+            runs: list[_Run | _Prediction] = []
             for number, part in enumerate(fork.parts):
+                if isinstance(part, Predictor):
+                    runs.append(_Prediction(part, scenario, fork.from_ns or part.t_ns, offsets, team))
+                    continue
                 run = _Run(part, number, scenario, self._kernel(part.model))
                 run.arrive(fork.from_ns, team)
                 run.live(offsets, team)
@@ -231,6 +235,40 @@ class _Run:
 
     def _band(self, k: int, unit: str) -> Band:
         return Band(unit, self._figures[0, k], self._figures[1, k], self._figures[2:, k])
+
+
+class _Prediction:
+    """What the filter itself foresees, its quantiles those of normal distributions (0 and 1: not finite)."""
+
+    def __init__(self, part: Predictor, scenario: Scenario, from_ns: int, offsets: Vector, team: _Team) -> None:
+        self._part = part
+        self.fate = np.zeros(scenario.members, np.int64)
+        mean, std = self._moments = np.empty((2, len(part.states), len(offsets)))
+
+        def tell(first: int, last: int) -> None:
+            for k in range(first, last):
+                mean[:, k], std[:, k] = part.at(from_ns + round(offsets[k] * NS))
+
+        team.share(tell, len(offsets), TIMES_AT_A_TIME)
+        self._scores = np.array([_normal_quantile(q) for q in scenario.quantiles])
+
+    def states(self) -> dict[str, Band]:
+        """By name."""
+        bands = zip(self._part.states, *self._moments, strict=True)
+        return {
+            name: Band(unit, mean, std, mean + np.multiply.outer(self._scores, std))
+            for (name, unit), mean, std in bands
+        }
+
+    def measurements(self) -> dict[str, Band]:
+        """The model has none of its own."""
+        return {}
+
+
+def _normal_quantile(share: float) -> float:
+    if share in (0.0, 1.0):
+        return math.copysign(math.inf, share - 0.5)
+    return NormalDist().inv_cdf(share)
 
 
 def _distributions(part: Part, given: Mapping[str, Distribution]) -> tuple[NDArray[np.int64], Vector]:

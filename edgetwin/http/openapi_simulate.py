@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgetwin.engine.requests import STEPS_DEFAULT
+from edgetwin.engine.requests import SEED_MAX, STEPS_DEFAULT
 from edgetwin.engine.scenario import MEMBERS_MAX, QUANTILES, QUANTILES_MAX
 
 _NUMBER = {"type": "number"}
@@ -55,7 +55,7 @@ def _scenario() -> dict[str, Any]:
         "inputs": {**_map("Schedule"), "description": "by name; others keep the values they have"},
         "parameters": {**_map("Parameter"), "description": "by name; others keep the twin's values"},
         "noise": {"type": "boolean", "default": True, "description": "whether process noise acts"},
-        "seed": {"type": "integer", "minimum": 0, "default": 0},
+        "seed": {"type": "integer", "minimum": 0, "maximum": SEED_MAX, "default": 0},
         "quantiles": {"type": "array", "items": share, "maxItems": QUANTILES_MAX, "default": list(QUANTILES)},
     }
     return {"type": "object", "properties": properties, "required": ["horizon"], "additionalProperties": False}

@@ -15,7 +15,7 @@ import structlog
 
 from edgetwin.engine import Engine
 from edgetwin.engine.bank import Bank, SignalBank
-from edgetwin.engine.forks import initial
+from edgetwin.engine.forks import initial, is_simulated
 from edgetwin.engine.scenario import Scenario
 from edgetwin.engine.whatif import Simulator
 from edgetwin.kernels import mqtt, registers
@@ -52,7 +52,7 @@ def warm_ensembles(engine: Engine | None = None) -> None:
     Only the process that fills the cache does this: a daemon loads them when the first what-if asks for them.
     """
     models = BUILTIN.values() if engine is None else [bank.model for bank in engine.banks]
-    for model in models:
+    for model in filter(is_simulated, models):
         Simulator().run(initial(model), Scenario(horizon_s=1.0, step_s=1.0, members=1))
 
 

@@ -60,7 +60,8 @@ class Part:
 class Predictor:
     """One filter of a twin whose model is not simulated: its own prediction, which is exact, tells what comes.
 
-    ``row`` is a copy of the filter's row[1], ``predict`` its kernel (edgetwin.model.codegen), ``states`` are (name, unit).
+    ``row`` is a copy of the filter's row[1], ``predict`` its kernel (edgetwin.model.codegen), ``states`` are (name,
+    unit).
     """
 
     t_ns: int

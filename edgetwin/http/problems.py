@@ -23,12 +23,22 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Problem(EdgetwinError):  # noqa: N818 - the name RFC 9457 gives it
     """An answer that is an error.
 
-    ``kind`` becomes ``type`` as ``urn:edgetwin:problem:{kind}`` (``about:blank`` when empty); ``extra``
-    are the document's extension members.
+    ``kind`` becomes ``type`` as ``urn:edgetwin:problem:{kind}`` (``about:blank`` when empty); ``headers`` go with the
+    answer; ``extra`` are the document's extension members.
     """
 
-    def __init__(self, status: int, detail: str = "", *, kind: str = "", hint: str = "", **extra: object) -> None:
+    def __init__(
+        self,
+        status: int,
+        detail: str = "",
+        *,
+        kind: str = "",
+        hint: str = "",
+        headers: Mapping[str, str] | None = None,
+        **extra: object,
+    ) -> None:
         super().__init__(detail, hint=hint)
+        self.headers = headers
         self.status = status
         self.kind = kind
         self.extra = extra
@@ -63,7 +73,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         _check_size(request)
         return await handler(request)
     except Problem as problem:
-        return problem.response()
+        return problem.response(problem.headers)
     except web.HTTPException as exc:
         if exc.status < 400:
             raise

@@ -52,7 +52,8 @@ class SimulateRoute:
         self._work = {work for work in self._work if not work.done()}
         if len(self._work) >= limits.simulations:
             hint = "try again when one is done, or raise limits.simulations"
-            raise Problem(503, f"{len(self._work)} simulations are running", kind="too-many-simulations", hint=hint)
+            detail = f"{len(self._work)} simulations are running"
+            raise Problem(503, detail, kind="too-many-simulations", hint=hint, headers={"Retry-After": "1"})
         copied = self._fork(request.match_info["twin"])
         scenario = _scenario(body, copied, limits.simulation_steps)
         return web.Response(body=await self._run(copied, scenario), content_type="application/json")

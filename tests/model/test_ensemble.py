@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -55,7 +56,7 @@ class Rig:
         out = np.full((count, outputs or n, members), -99.0)
         edges = [0, *cuts, members]
         record = np.arange(count)
-        for first, last in zip(edges, edges[1:], strict=False):
+        for first, last in pairwise(edges):
             chance = (np.uint64(11), np.uint64(2), self.draws, self.state, self.parameters)
             self.kernel(*chance, self.fate, 1000, width, start, end, record, out, first, last)
         return out

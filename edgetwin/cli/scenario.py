@@ -21,13 +21,18 @@ def request(args: argparse.Namespace) -> dict[str, Any]:
         for text in getattr(args, option.removeprefix("--")):
             name, value = _assignment(option, text)
             inputs[name] = _read(option, text, read, value)
-    scenario: dict[str, Any] = {"horizon": args.horizon, "members": args.members, "seed": args.seed, "inputs": inputs}
+    scenario: dict[str, Any] = {
+        "horizon": _when(args.horizon),
+        "members": args.members,
+        "seed": args.seed,
+        "inputs": inputs,
+    }
     scenario["parameters"] = {}
     for text in args.parameter:
         name, value = _assignment("--parameter", text)
         scenario["parameters"][name] = _read("--parameter", text, _parameter, value)
     if args.step is not None:
-        scenario["step"] = args.step
+        scenario["step"] = _when(args.step)
     if args.no_noise:
         scenario["noise"] = False
     if args.quantiles is not None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgetwin.engine import Engine
 from edgetwin.http import make_app
 from edgetwin.http.index import TwinIndex
 from edgetwin.http.times import format_time
-from tests.engine.build import SECOND, T0
+from edgetwin.model.builtin import BUILTIN
+from tests.engine.build import SECOND, T0, config, feed, twin
+from tests.engine.test_whatif import COOLING, engine_of
 from tests.http.build import NOW, View, view_of
 from tests.http.conftest import NAMES, Get
 
@@ -55,6 +60,31 @@ async def test_a_twin_at_an_instant(get: Get, view: View, at: str, ns: int) -> N
     status, body = await get("/api/v1/twins/pump-1", at=at)
     assert (status, body["at"]) == (200, format_time(ns))
     assert body["states"]["x"]["std"] == view.engine.estimate("pump-1", ns, NOW).states["x"].std
+
+
+@pytest.mark.parametrize("model", [*BUILTIN, "cooling"])
+async def test_ten_minutes_ahead_with_every_kind_of_model(model: str) -> None:
+    if model == "cooling":
+        engine = engine_of({**COOLING, "process_noise": {"x": 0.1}})
+    else:
+        parameters = {"process_noise": 0.1} | ({"time_constant": 300.0} if model == "first_order" else {})
+        engine = Engine(config([twin(model=model, parameters=parameters)]))
+    feed(engine, np.linspace(49, 50, 30), T0 + np.arange(31, 61) * SECOND)
+    async with TestClient(TestServer(make_app(View(engine, [])))) as client:
+        now, ahead = [await (await client.get(f"/api/v1/twins/m?at={at}")).json() for at in ("now", "%2B10min")]
+    assert (now["at"], ahead["at"]) == (format_time(NOW), format_time(NOW + 600 * SECOND))
+    for later in ahead["states"].values():
+        assert math.isfinite(later["mean"])
+        assert later["std"] > 0
+    if model != "first_order":
+        assert ahead["states"]["x"]["std"] > now["states"]["x"]["std"]
+    if model == "cooling":  # dx/dt = -k (x - u): a decay to the input, and what process noise amounts to
+        decay = math.exp(-0.02 * 600)
+        assert ahead["states"]["x"]["mean"] == pytest.approx(20 + (now["states"]["x"]["mean"] - 20) * decay, rel=1e-6)
+        assert ahead["states"]["x"]["std"] == pytest.approx(0.1 / math.sqrt(0.04), rel=0.02)
+    if model == "constant_velocity":
+        expected = now["states"]["x"]["mean"] + 600 * now["states"]["x_rate"]["mean"]
+        assert ahead["states"]["x"]["mean"] == pytest.approx(expected)
 
 
 async def test_an_unescaped_plus_means_a_step_ahead(client: ClientSession) -> None:

@@ -30,7 +30,7 @@ models:
     inputs: {u: {initial: 20}}
     parameters: {k: 0.02}
     derivatives: {x: "-k * (x - u)"}
-    measurements: {x: x, half: x / 2}
+    measurements: {x: x, half: x / 2 + u}
 twins:
   - name: m
     model: cooling

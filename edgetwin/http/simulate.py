@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from edgetwin.clock import NS
 from edgetwin.engine.forks import Fork, NoStateError, fork
+from edgetwin.engine.members import Band
 from edgetwin.engine.requests import read_scenario, seconds
 from edgetwin.engine.scenario import Scenario, check
-from edgetwin.engine.whatif import Band, Ensemble, Simulator
+from edgetwin.engine.whatif import Ensemble, Simulator
 from edgetwin.errors import ConfigError, PayloadError
 from edgetwin.http.index import TwinIndex
 from edgetwin.http.problems import Problem

@@ -14,9 +14,10 @@ from edgetwin.config.equations import EquationModel, equation_model
 from edgetwin.config.schema import UserModel
 from edgetwin.engine import Engine
 from edgetwin.engine.forks import Fork, NoStateError, fork, initial
+from edgetwin.engine.members import Band, SimulationStoppedError
 from edgetwin.engine.scenario import Distribution, Lognormal, Normal, Scenario, Triangular, Uniform, check
 from edgetwin.engine.schedules import Schedule
-from edgetwin.engine.whatif import Band, Ensemble, SimulationStoppedError, Simulator
+from edgetwin.engine.whatif import Ensemble, Simulator
 from edgetwin.errors import ConfigError
 from edgetwin.model.builtin import BUILTIN
 from tests.engine.build import SECOND, T0, config, feed, twin
@@ -243,9 +244,9 @@ def test_threads_and_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> No
     one = figures(SIMULATOR.run(forked, scenario))
     assert one == figures(SIMULATOR.run(forked, scenario))
     assert one == figures(Simulator(3).run(forked, scenario))
-    monkeypatch.setattr("edgetwin.engine.whatif.BLOCK_TIMES", 3)
-    monkeypatch.setattr("edgetwin.engine.whatif.MEMBERS_AT_A_TIME", 17)
-    monkeypatch.setattr("edgetwin.engine.whatif.TIMES_AT_A_TIME", 1)
+    monkeypatch.setattr("edgetwin.engine.members.BLOCK_TIMES", 3)
+    monkeypatch.setattr("edgetwin.engine.members.MEMBERS_AT_A_TIME", 17)
+    monkeypatch.setattr("edgetwin.engine.members.TIMES_AT_A_TIME", 1)
     assert one == figures(Simulator(2).run(forked, scenario))
     assert one != figures(SIMULATOR.run(forked, Scenario(50.0, 0.25, members=1001, seed=8, quantiles=(0.01, 0.5))))
 

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from edgetwin.engine.forks import Fork
+from edgetwin.engine.members import SimulationStoppedError
 from edgetwin.engine.scenario import Scenario
-from edgetwin.engine.whatif import Ensemble, SimulationStoppedError, Simulator
+from edgetwin.engine.whatif import Ensemble, Simulator
 from edgetwin.http import serve
 from edgetwin.http.openapi import openapi
 from edgetwin.http.times import format_time

@@ -9,6 +9,10 @@
     ├── SourceError      a connection that brings samples
     ├── FrameError       a frame that cannot be decoded or applied
     ├── JournalError     the state directory
+    │   ├── JournalLockedError      another process owns it
+    │   ├── JournalUnwritableError  it cannot be written at all
+    │   ├── JournalFullError        no room, on the disk or within the bound
+    │   └── JournalWriteError       a write or a sync failed; what it was about is not durable
     └── UplinkError      the connection to the cloud
 
 Foreign exceptions are translated once, at the adapter, with ``raise ... from exc``.
@@ -68,6 +72,22 @@ class FrameError(EdgetwinError):
 
 class JournalError(EdgetwinError):
     """The state directory cannot be read, written or locked."""
+
+
+class JournalLockedError(JournalError):
+    """Another process owns the journal's directory."""
+
+
+class JournalUnwritableError(JournalError):
+    """The journal's directory cannot be made or written; the daemon may go on, but must not claim durability."""
+
+
+class JournalFullError(JournalError):
+    """There is no room for the group, on the disk or within the bound; nothing of it was written."""
+
+
+class JournalWriteError(JournalError):
+    """A write or a sync failed; the group is not durable. It may be committed again."""
 
 
 class UplinkError(EdgetwinError):

@@ -1,0 +1,219 @@
+"""What is gone and was not delivered: gap records, and the ledger of those the cloud has still to hear of."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import msgpack
+
+from edgetwin.errors import JournalError
+from edgetwin.journal.layout import Kind
+
+U64_MAX = 2**64 - 1
+
+RANGES_MAX = 4_096
+"""Gaps kept in memory, in round figures; they are joined beyond."""
+
+FrameKey = tuple[int, int]
+"""(epoch, sequence) of a frame"""
+
+Wire = tuple[int, int, int, int, int, int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Records of ``kind`` and ``epoch`` numbered ``first`` to ``last`` (inclusive) that are gone.
+
+    For frames these are frame sequence numbers, every one of the range is gone, and neighbours are joined. For other
+    kinds they are record numbers, and of those between only the records of ``kind`` are gone. ``records`` counts them,
+    ``values`` the values in them as far as known. ``reason``: evicted, aged_out, damaged, segment_missing,
+    epoch_ended (nothing lost, no further number of that epoch will ever come), or the caller's own.
+    """
+
+    epoch: int
+    kind: Kind
+    first: int
+    last: int
+    records: int
+    values: int
+    reason: str
+
+    def to_wire(self) -> Wire:
+        return (self.epoch, int(self.kind), self.first, self.last, self.records, self.values, self.reason)
+
+
+def pack_gaps(gaps: Iterable[Gap]) -> bytes:
+    """The payload of a GAP record."""
+    return bytes(msgpack.packb([gap.to_wire() for gap in gaps]))
+
+
+def unpack_gaps(payload: bytes) -> list[Gap]:
+    """The reverse of :func:`pack_gaps`. JournalError when ``payload`` is anything else."""
+    return [gap_from_wire(item) for item in unpack(payload)]
+
+
+def unpack(payload: bytes) -> list[object]:
+    """A msgpack array. JournalError when ``payload`` is anything else."""
+    try:
+        found = msgpack.unpackb(payload)
+    except Exception as exc:  # msgpack has no common base for what it raises
+        raise JournalError("a record of the journal is not msgpack") from exc
+    if type(found) is not list:
+        raise JournalError("a record of the journal is not an array")
+    return found
+
+
+def gap_from_wire(wire: object) -> Gap:
+    """The reverse of :meth:`Gap.to_wire`. JournalError when ``wire`` is anything else."""
+    if type(wire) is list and len(wire) == 7:
+        *numbers, reason = wire
+        whole = all(type(n) is int and 0 <= n <= U64_MAX for n in numbers) and type(reason) is str
+        if whole and numbers[1] in Kind._value2member_map_:
+            epoch, kind, first, last, records, values = numbers
+            return Gap(epoch, Kind(kind), first, last, records, values, reason)
+    raise JournalError("not a gap record")
+
+
+def coalesce(gaps: Iterable[Gap]) -> list[Gap]:
+    """The same gaps in order, neighbours joined: frames when adjacent, other kinds always."""
+    joined: list[Gap] = []
+    for gap in sorted(gaps, key=lambda g: (g.epoch, g.kind, g.kind != Kind.FRAME and g.reason, g.first, g.last)):
+        before = joined[-1] if joined else None
+        if before is not None and _joins(before, gap):
+            last = max(before.last, gap.last)
+            joined[-1] = replace(
+                before, last=last, records=before.records + gap.records, values=before.values + gap.values
+            )
+        else:
+            joined.append(gap)
+    return joined
+
+
+def _joins(before: Gap, gap: Gap) -> bool:
+    if (before.epoch, before.kind, before.reason) != (gap.epoch, gap.kind, gap.reason):
+        return False
+    return gap.kind != Kind.FRAME or gap.first == before.last + 1
+
+
+def _sacrifice(gaps: list[Gap]) -> list[Gap]:
+    """Pairs of neighbours of one epoch joined; frames between them are given up and counted as gone."""
+    joined: list[Gap] = []
+    merged = False
+    for gap in gaps:
+        before = joined[-1] if joined else None
+        if merged or before is None or gap.last == U64_MAX or not before.kind == gap.kind == Kind.FRAME:
+            joined.append(gap)
+            merged = False
+        elif before.epoch == gap.epoch:
+            records = gap.last - before.first + 1
+            joined[-1] = replace(before, last=gap.last, records=records, values=before.values + gap.values)
+            merged = True
+        else:
+            joined.append(gap)
+    return joined
+
+
+def runs(epoch: int, frames: Iterable[tuple[int, int]], reason: str) -> Iterator[Gap]:
+    """One gap per run of consecutive frames. ``frames``: (sequence, values), ascending."""
+    first = last = -1
+    count = values = 0
+    for sequence, weight in frames:
+        if count and sequence != last + 1:
+            yield Gap(epoch, Kind.FRAME, first, last, count, values, reason)
+            count = values = 0
+        if not count:
+            first = sequence
+        last = sequence
+        count += 1
+        values += weight
+    if count:
+        yield Gap(epoch, Kind.FRAME, first, last, count, values, reason)
+
+
+class GapLedger:
+    """Gaps the cloud has still to hear of: pending ones, and those that a frame not yet acknowledged carries."""
+
+    def __init__(self) -> None:
+        self.pending: list[Gap] = []
+        self.carried: dict[FrameKey, tuple[Gap, ...]] = {}
+        self._ranges: dict[int, tuple[list[int], list[int]]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.pending) + sum(map(len, self.carried.values()))
+
+    def __iter__(self) -> Iterator[Gap]:
+        yield from self.pending
+        for gaps in self.carried.values():
+            yield from gaps
+
+    def copy(self) -> GapLedger:
+        """One that changes apart from this."""
+        other = GapLedger()
+        other.pending, other.carried = list(self.pending), dict(self.carried)
+        return other
+
+    def add(self, gaps: Iterable[Gap]) -> None:
+        """Enter gaps to be told. Beyond :data:`RANGES_MAX` of them neighbours are joined with what lies between."""
+        self.pending = coalesce([*self.pending, *gaps])
+        while len(self.pending) > RANGES_MAX and len(thinner := _sacrifice(self.pending)) < len(self.pending):
+            self.pending = thinner
+        self._ranges = None
+
+    def carry(self, key: FrameKey, gaps: tuple[Gap, ...]) -> None:
+        """The frame ``key`` tells the cloud of ``gaps``."""
+        told = set(gaps)
+        self.pending = [gap for gap in self.pending if gap not in told]
+        self.carried[key] = gaps
+        self._ranges = None
+
+    def settle(self, epoch: int, through: int) -> None:
+        """Frames of ``epoch`` up to ``through`` have arrived, and with them what they carried."""
+        for key in [key for key in self.carried if key[0] == epoch and key[1] <= through]:
+            del self.carried[key]
+            self._ranges = None
+
+    def give_back(self, lost: Iterable[Gap]) -> None:
+        """What frames that are now lost carried is to be told anew."""
+        for gap in lost:
+            for key in [k for k in self.carried if k[0] == gap.epoch and gap.first <= k[1] <= gap.last]:
+                self.add(self.carried.pop(key))
+
+    def covers(self, epoch: int, sequence: int) -> bool:
+        """Whether the frame is known to be gone."""
+        if self._ranges is None:
+            self._ranges = self._index()
+        firsts, lasts = self._ranges.get(epoch, ((), ()))
+        at = bisect_right(firsts, sequence) - 1
+        return at >= 0 and sequence <= lasts[at]
+
+    def _index(self) -> dict[int, tuple[list[int], list[int]]]:
+        """Per epoch, first and last of the ranges of frames, ascending, overlapping ones united."""
+        index: dict[int, tuple[list[int], list[int]]] = {}
+        for gap in sorted((g for g in self if g.kind == Kind.FRAME), key=lambda g: (g.epoch, g.first)):
+            firsts, lasts = index.setdefault(gap.epoch, ([], []))
+            if lasts and gap.first <= lasts[-1] + 1:
+                lasts[-1] = max(lasts[-1], gap.last)
+            else:
+                firsts.append(gap.first)
+                lasts.append(gap.last)
+        return index
+
+    def without(self, epoch: int, first: int, last: int) -> list[tuple[int, int]]:
+        """What of ``first`` to ``last`` (inclusive) no gap covers, as ranges."""
+        if self._ranges is None:
+            self._ranges = self._index()
+        left = []
+        firsts, lasts = self._ranges.get(epoch, ((), ()))
+        for start, stop in zip(firsts, lasts, strict=True):
+            if stop < first:
+                continue
+            if start > last:
+                break
+            if start > first:
+                left.append((first, start - 1))
+            first = stop + 1
+        if first <= last:
+            left.append((first, last))
+        return left

@@ -87,6 +87,8 @@ class _Reader:
         segment.thinned = header is not None and bool(header.flags & THINNED)
         if header is None:
             found.counts.headers_damaged += 1
+            if not self._follows(file) and not self._waiting:
+                self._confirmed = None
             segment.damaged, self._suspect = True, True
         else:
             self._join(file, header)
@@ -103,11 +105,16 @@ class _Reader:
         self._seen, self._confirmed, self._frame, self._suspect = 0, None, -1, False
         self._found.epochs[file.epoch] = 0
 
+    def _follows(self, file: SegmentFile) -> bool:
+        """Whether record numbers go on from the segment before: it is the one before, and none were left out of it."""
+        before = self._before
+        if before is None or before.number + 1 != file.number:
+            return False
+        return before.header is None or not before.header.flags & THINNED
+
     def _join(self, file: SegmentFile, header: SegmentHeader) -> None:
         """What is known at the start of a segment about those before it."""
-        before = self._before
-        thinned = before is not None and before.header is not None and before.header.flags & THINNED
-        if before is not None and before.number + 1 == file.number and not thinned:
+        if self._follows(file):
             # A segment is begun when all before it is durable, so what waits was confirmed.
             self._confirm_all(header.first)
         else:

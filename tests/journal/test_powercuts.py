@@ -21,6 +21,11 @@ def test_power_cuts(faults: bool) -> None:
     assert not faults or {"EIO at sync", "ENOSPC"} <= seen.keys()
 
 
+@pytest.mark.parametrize("seed", [228, 1687, 200_093, 200_151])
+def test_seeds_that_failed_once(seed: int) -> None:
+    run(seed, faults=True)
+
+
 def test_every_operation_of_a_short_life() -> None:
     """The power is cut once at each operation, whatever the dice of the other tests say."""
     for at in range(1, 60):

@@ -90,15 +90,18 @@ class MqttSource(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
 
 
 class ModbusSource(_Strict, frozen=True, tag_field="kind", tag="modbus"):
-    """A Modbus TCP device polled on a schedule.
+    """Modbus devices behind one address, polled on a schedule.
 
     - name: what signals call this source
-    - url: modbus+tcp://host[:502]
-    - unit: unit identifier of the device
-    - every: time between polls
+    - url: modbus+tcp://host[:502], modbus+tls://host[:802], modbus+udp://host[:502], modbus+rtuovertcp://host[:502] or modbus+rtu:///dev/ttyS0?baudrate=19200&parity=E&stopbits=1
+    - unit: unit identifier of the device; a register may name another
+    - every: time between polls; a register may have its own
     - timeout: how long to wait for an answer
     - words_max: most registers read in one request
     - gap_max: unused registers read along to join two reads into one
+    - align: requests start and end at multiples of this many registers
+    - pipeline: requests under way at a time, for devices on a socket that allow more than one
+    - tls: certificate files of a modbus+tls:// connection
     """
 
     name: Name
@@ -108,6 +111,9 @@ class ModbusSource(_Strict, frozen=True, tag_field="kind", tag="modbus"):
     timeout: Duration = Duration(1)
     words_max: Annotated[int, Meta(ge=1, le=125)] = 125
     gap_max: Annotated[int, Meta(ge=0, le=124)] = 8
+    align: Annotated[int, Meta(ge=1, le=125)] = 1
+    pipeline: Annotated[int, Meta(ge=1, le=16)] = 1
+    tls: Tls | None = None
 
 
 class CsvSource(_Strict, frozen=True, tag_field="kind", tag="csv"):
@@ -204,6 +210,8 @@ class Register(_Strict, frozen=True, kw_only=True):
     - bit: which bit of the register, 0 the lowest; only for type bit in holding and input
     - scale: value = scale * raw + offset, before the signal's own scale and offset
     - offset: see scale
+    - unit: unit identifier of the device; that of the source when absent
+    - every: time between polls; that of the source when absent
     """
 
     table: Literal["holding", "input", "coil", "discrete"] = "holding"
@@ -213,6 +221,8 @@ class Register(_Strict, frozen=True, kw_only=True):
     bit: Annotated[int, Meta(ge=0, le=15)] | None = None
     scale: float = 1.0
     offset: float = 0.0
+    unit: Annotated[int, Meta(ge=0, le=255)] | None = None
+    every: Duration | None = None
 
 
 class Signal(_Strict, frozen=True):

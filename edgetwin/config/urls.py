@@ -9,8 +9,15 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from edgetwin.errors import ConfigError
 
 MQTT_SCHEMES = ("mqtt", "mqtts")
-MODBUS_SCHEMES = ("modbus+tcp",)
-_DEFAULT_PORT = {"mqtt": 1883, "mqtts": 8883, "modbus+tcp": 502}
+MODBUS_SCHEMES = ("modbus+tcp", "modbus+tls", "modbus+udp", "modbus+rtuovertcp")
+_DEFAULT_PORT = {
+    "mqtt": 1883,
+    "mqtts": 8883,
+    "modbus+tcp": 502,
+    "modbus+tls": 802,
+    "modbus+udp": 502,
+    "modbus+rtuovertcp": 502,
+}
 _HOST = re.compile(r"[A-Za-z0-9_.\-]+|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.\-]+)?")
 
 
@@ -32,7 +39,7 @@ class Endpoint:
 
 
 def endpoint(url: str, schemes: tuple[str, ...] = MQTT_SCHEMES + MODBUS_SCHEMES) -> Endpoint:
-    """The endpoint of ``mqtt://``, ``mqtts://`` or ``modbus+tcp://[user:password@]host[:port]``.
+    """The endpoint of ``SCHEME://[user:password@]host[:port]``, the scheme being one of ``schemes``.
 
     ConfigError, which never holds the URL itself, when it is something else.
     """
@@ -55,7 +62,7 @@ def endpoint(url: str, schemes: tuple[str, ...] = MQTT_SCHEMES + MODBUS_SCHEMES)
         scheme=scheme,
         host=parts.hostname,
         port=port or _DEFAULT_PORT[scheme],
-        tls=scheme == "mqtts",
+        tls=scheme in ("mqtts", "modbus+tls"),
         username=None if parts.username is None else unquote(parts.username),
         password=None if parts.password is None else unquote(parts.password),
     )

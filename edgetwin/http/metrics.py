@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from aiohttp import hdrs, web
@@ -20,7 +20,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from edgetwin.engine.clocks import FIGURES
-from edgetwin.http.reading import HistogramReading, Reading, SourceReading, UplinkReading, take_reading
+from edgetwin.http.reading import HistogramReading, PolledReading, Reading, SourceReading, UplinkReading, take_reading
 from edgetwin.http.view import DaemonView
 from edgetwin.records import OUTCOMES, Quality
 
@@ -99,15 +99,34 @@ def _samples(reading: Reading) -> Metric:
 def _sources(sources: tuple[SourceReading, ...]) -> Iterator[Metric]:
     messages = CounterMetricFamily("edgetwin_messages", "Messages or answers received.", labels=("source",))
     up = GaugeMetricFamily("edgetwin_source_up", "Whether the source is connected.", labels=("source",))
-    requests = HistogramMetricFamily(
-        "edgetwin_modbus_request_seconds", "Time from request to answer.", labels=("source", "unit")
-    )
     for source in sources:
         messages.add_metric((source.name,), source.messages)
         up.add_metric((source.name,), float(source.up))
-        if source.requests is not None:
-            requests.add_metric((source.name, str(source.unit)), _buckets(source.requests), source.requests.sum)
-    yield from (messages, up, requests)
+    yield from (messages, up)
+    yield from _modbus({s.name: s.polled for s in sources if s.polled is not None})
+
+
+def _modbus(sources: Mapping[str, PolledReading]) -> Iterator[Metric]:
+    labels = ("source", "unit")
+    seconds = HistogramMetricFamily("edgetwin_modbus_request_seconds", "Time from request to answer.", labels=labels)
+    requests = CounterMetricFamily("edgetwin_modbus_requests", "Requests by outcome.", labels=(*labels, "outcome"))
+    up = GaugeMetricFamily("edgetwin_modbus_unit_up", "Whether the unit answered the last request.", labels=labels)
+    overruns = CounterMetricFamily(
+        "edgetwin_modbus_overruns", "Polls left out because those before took too long.", labels=("source",)
+    )
+    refused = GaugeMetricFamily(
+        "edgetwin_modbus_registers_refused", "Registers that the devices refuse.", labels=("source",)
+    )
+    for name, polled in sources.items():
+        overruns.add_metric((name,), polled.overruns)
+        refused.add_metric((name,), polled.refused)
+        for unit in polled.units:
+            where = (name, str(unit.unit))
+            seconds.add_metric(where, _buckets(unit.requests), unit.requests.sum)
+            up.add_metric(where, float(unit.up))
+            for outcome, count in unit.outcomes.items():
+                requests.add_metric((*where, outcome), count)
+    yield from (seconds, requests, up, overruns, refused)
 
 
 def _clocks(reading: Reading) -> Iterator[Metric]:

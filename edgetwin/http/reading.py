@@ -25,14 +25,32 @@ class HistogramReading:
 
 
 @dataclass(frozen=True, slots=True)
+class UnitReading:
+    """A polled device's figures; ``outcomes`` of its requests."""
+
+    unit: int
+    up: bool
+    requests: HistogramReading
+    outcomes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PolledReading:
+    """What only sources have that poll: devices, polls left out, registers refused now."""
+
+    units: tuple[UnitReading, ...]
+    overruns: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True)
 class SourceReading:
-    """A source's figures; ``unit`` and ``requests`` only for those that poll a device."""
+    """A source's figures."""
 
     name: str
     up: bool
     messages: int
-    unit: int | None
-    requests: HistogramReading | None
+    polled: PolledReading | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +129,10 @@ def take_reading(view: DaemonView) -> Reading:
 
 def _source(source: SourceView) -> SourceReading:
     if not isinstance(source, Polled):
-        return SourceReading(source.name, source.up, source.messages, None, None)
-    return SourceReading(source.name, source.up, source.messages, source.unit, _copy(source.requests))
+        return SourceReading(source.name, source.up, source.messages, None)
+    units = tuple(UnitReading(n, u.up, _copy(u.requests), dict(u.outcomes)) for n, u in source.units.items())
+    polled = PolledReading(units, source.overruns, len(source.refused()))
+    return SourceReading(source.name, source.up, source.messages, polled)
 
 
 def _uplink(uplink: UplinkView) -> UplinkReading:

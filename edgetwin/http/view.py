@@ -43,17 +43,36 @@ class Timed(Protocol):
         """Seconds, per sample."""
 
 
-@runtime_checkable
-class Polled(Protocol):
-    """A source that asks a device."""
+class PolledUnit(Protocol):
+    """A device that is asked."""
 
     @property
-    def unit(self) -> int:
-        """Modbus unit identifier."""
+    def up(self) -> bool:
+        """Whether it answered the last request."""
 
     @property
     def requests(self) -> Histogram:
         """Seconds from request to answer."""
+
+    @property
+    def outcomes(self) -> Mapping[str, int]:
+        """Requests so far by outcome."""
+
+
+@runtime_checkable
+class Polled(Protocol):
+    """A source that asks devices."""
+
+    @property
+    def units(self) -> Mapping[int, PolledUnit]:
+        """The devices by Modbus unit identifier."""
+
+    @property
+    def overruns(self) -> int:
+        """Polls left out so far because those before took too long."""
+
+    def refused(self) -> Sequence[object]:
+        """Registers that the devices refuse."""
 
 
 class UplinkView(Protocol):

@@ -37,6 +37,7 @@ from edgetwin.runtime.sourcing import Source, make_source
 from edgetwin.runtime.supervisor import Supervisor
 from edgetwin.runtime.timekeeper import Timekeeper
 from edgetwin.runtime.warmup import compile_elsewhere, warmup
+from edgetwin.sources.modbus import Links
 from edgetwin.uplink.mqtt import MqttUplink
 from edgetwin.uplink.outbox import Outbox
 
@@ -64,6 +65,7 @@ class Daemon:
         self.pulse = Pulse(self.clock, self.notifier)
         self.timekeeper = Timekeeper(self)
         self.engine = Engine(config)
+        self.links = Links(self.clock, self.base)
         self.sources: list[Source] = []
         self.outbox = Outbox(config.gateway, config.limits.outbox_bytes)
         self.uplink: MqttUplink | None = None
@@ -140,7 +142,7 @@ class Daemon:
         if self.persistence is not None:
             supervisor.start("snapshots", self._snapshots)
         for source in self.config.sources:
-            self._start_source(supervisor, make_source(source, self.engine, self.clock, self.base))
+            self._start_source(supervisor, make_source(source, self.engine, self.clock, self.base, self.links))
 
     def _start_source(self, supervisor: Supervisor, source: Source) -> None:
         self.sources.append(source)
@@ -226,7 +228,7 @@ class Daemon:
         self.sources = list(kept.values())
         for name, config in wanted.items():
             if name not in kept:
-                self._start_source(supervisor, make_source(config, self.engine, self.clock, self.base))
+                self._start_source(supervisor, make_source(config, self.engine, self.clock, self.base, self.links))
 
     # ---- stop
 

@@ -10,7 +10,7 @@ from edgetwin.config import schema
 from edgetwin.config.credentials import password_of
 from edgetwin.engine import Engine
 from edgetwin.errors import ConfigError
-from edgetwin.sources.modbus import ModbusSource
+from edgetwin.sources.modbus import Links, ModbusSource
 from edgetwin.sources.mqtt import MqttSource
 
 
@@ -20,7 +20,10 @@ class Source(Protocol):
     name: str
     kind: str
     up: bool
-    last_error: str
+
+    @property
+    def last_error(self) -> str:
+        """What is amiss; empty when nothing is."""
 
     @property
     def config(self) -> schema.Source:
@@ -37,10 +40,13 @@ class Source(Protocol):
         """Bring samples until cancelled."""
 
 
-def make_source(config: schema.Source, engine: Engine, clock: Clock, base: Path) -> Source:
-    """The adapter of a source. Raises ConfigError for kinds that do not run in the daemon."""
+def make_source(config: schema.Source, engine: Engine, clock: Clock, base: Path, links: Links) -> Source:
+    """The adapter of a source; Modbus sources of one URL share a link.
+
+    Raises ConfigError for kinds that do not run in the daemon.
+    """
     if isinstance(config, schema.MqttSource):
         return MqttSource(config, engine, clock, password=password_of(config, base), base=base)
     if isinstance(config, schema.ModbusSource):
-        return ModbusSource(config, engine, clock)
+        return ModbusSource(config, engine, clock, links=links)
     raise ConfigError(f"source {config.name} cannot run in the daemon", hint="csv and simulated sources are for replay")

@@ -18,7 +18,7 @@ from edgetwin.engine.bank import Bank, SignalBank
 from edgetwin.engine.forks import initial, is_simulated
 from edgetwin.engine.scenario import Scenario
 from edgetwin.engine.whatif import Simulator
-from edgetwin.kernels import mqtt, registers
+from edgetwin.kernels import modbus, mqtt, registers
 from edgetwin.kernels.jit import cache_directory
 from edgetwin.kernels.topics import Binding, TopicTable
 from edgetwin.model.builtin import BUILTIN
@@ -102,6 +102,7 @@ def warmup(engine: Engine | None = None) -> int:
 
 def _compile(banks: Sequence[Bank]) -> None:
     _compile_wire()
+    modbus.crc16(np.frombuffer(b"\0", np.uint8))
     registers.decode(np.zeros(1, np.uint16), np.zeros(1, registers.PLAN), np.zeros(1))
     for bank in banks:
         rows = np.zeros(1, bank.rows.dtype)

@@ -24,7 +24,7 @@ from edgetwin.config.schema import Tls
 from edgetwin.config.urls import Endpoint
 from edgetwin.errors import UplinkError
 from edgetwin.sources.mqtt.client import Client
-from edgetwin.sources.mqtt.tls import tls_context
+from edgetwin.sources.tls import tls_context
 
 LINK_ERRORS = (aiomqtt.MqttError, UplinkError, OSError, ssl.SSLError)
 """What a session that cannot be made or kept raises."""

@@ -1,19 +1,30 @@
-"""Strict check of a Modbus TCP answer against its request.
+"""Requests and the strict check of their answers, without I/O.
 
-pymodbus takes answers with the wrong function, the wrong number of registers and an odd byte count; a wrong
-count would shift every value behind it. Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b,
-section 3.1.3 (MBAP header); MODBUS Application Protocol V1.1b3, sections 6.1 to 6.4 and 7 (exceptions).
-
-A frame is ``transaction:2 protocol:2 length:2 unit:1 function:1 data`` and ``length`` counts from the unit.
+A protocol data unit (PDU) is ``function:1 data`` and at most 253 bytes. An answer is taken only when its function, its
+byte count, its length and, for writes, its echo are those of the request; the frame around it (:mod:`framing`) ties it
+to unit and transaction. Source: MODBUS Application Protocol V1.1b3, sections 6 (functions) and 7 (exceptions).
 """
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
 from edgetwin.errors import PayloadError, SourceError
 
-HEADER = 8
-LENGTH_MIN, LENGTH_MAX = 3, 254
+PDU_MAX = 253
 EXCEPTION = 0x80
+READ = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
+"""Function code that reads each table."""
+WRITE_ONE = {"coil": 5, "holding": 6}
+WRITE_MANY = {"coil": 15, "holding": 16}
+DIAGNOSTICS = 8
+COUNT_MAX = {1: 2000, 2: 2000, 3: 125, 4: 125, 15: 1968, 16: 123}
+"""Most bits or registers in one request of each function."""
 
 EXCEPTIONS = {
     1: "illegal function",
@@ -26,55 +37,114 @@ EXCEPTIONS = {
     10: "gateway path unavailable",
     11: "gateway target failed to respond",
 }
+UNREACHED = (10, 11)
+"""Exceptions by which a gateway says that the unit behind it did not answer."""
 
 
-class FramingError(SourceError):
-    """The byte stream cannot be trusted any further: the connection is to be made anew."""
+class LinkError(SourceError):
+    """The connection failed a request. ``sent``: the request had gone out, so a write may have taken effect."""
+
+    def __init__(self, message: str, *, hint: str = "", sent: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.sent = sent
 
 
-def check_answer(request: bytes, received: bytes) -> bool:
-    """Whether ``received`` is the whole, sound answer to ``request`` (a read, functions 1 to 4).
+class FramingError(LinkError):
+    """What came cannot be an answer: the byte stream is not trusted any further."""
 
-    False while bytes are still missing. Raises FramingError when the stream is out of step, and PayloadError
-    when the frame is whole but not the answer asked for. A well-formed exception response is sound.
+
+class NoAnswerError(LinkError):
+    """The whole answer did not come in time."""
+
+
+class RefusalError(PayloadError):
+    """The device answered with an exception. ``code`` as in section 7; it took ``took_ns``."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"device answers exception {code} ({EXCEPTIONS.get(code, 'unknown')})")
+        self.code = code
+        self.took_ns = 0
+
+
+class WrongAnswerError(PayloadError):
+    """A whole frame for this request that does not answer it: function, counts or echo are not those asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """``pdu`` asks ``unit``. ``size`` is the length of the PDU that answers; ``echo`` what it begins with."""
+
+    unit: int
+    pdu: bytes
+    size: int
+    echo: bytes
+
+    @property
+    def function(self) -> int:
+        """Function code."""
+        return self.pdu[0]
+
+
+def read_request(unit: int, table: str, address: int, count: int) -> Request:
+    """Read ``count`` registers or bits of ``table`` from ``address``."""
+    function = READ[table]
+    assert 1 <= count <= COUNT_MAX[function], count
+    assert 0 <= address <= 65536 - count, address
+    size = (count + 7) // 8 if function <= 2 else 2 * count
+    pdu = struct.pack(">BHH", function, address, count)
+    return Request(unit, pdu, 2 + size, bytes((function, size)))
+
+
+def write_request(unit: int, table: str, address: int, values: Sequence[int], *, single: bool | None = None) -> Request:
+    """Write registers (0 to 65535) or coils (0 or 1) from ``address``.
+
+    ``single`` asks for function 5 or 6 (True) or 15 or 16 (False); None takes the former for one value.
     """
-    if any(received[2:4]):
-        raise FramingError("the answer is not Modbus (protocol id is not 0)", hint="check the port of the url")
-    if len(received) < 6:
-        return False
-    length = _word(received, 4)
-    if not LENGTH_MIN <= length <= LENGTH_MAX:
-        raise FramingError(f"the answer says it is {length} bytes long")
-    if len(received) < 6 + length:
-        return False
-    if len(received) > 6 + length:
-        raise FramingError(f"{len(received) - 6 - length} bytes follow the answer")
-    if received[:2] != request[:2]:
-        raise FramingError(f"transaction {_word(received, 0)} answered, {_word(request, 0)} asked")
-    if received[6] != request[6]:
-        raise FramingError(f"unit {received[6]} answered, {request[6]} asked")
-    _check_body(request, received, length)
-    return True
+    assert 0 <= address <= 65536 - len(values), address
+    if single is None:
+        single = len(values) == 1
+    if single:
+        (value,) = values
+        function = WRITE_ONE[table]
+        pdu = struct.pack(">BHH", function, address, (0xFF00 if value else 0) if table == "coil" else value)
+        return Request(unit, pdu, 5, pdu)
+    function = WRITE_MANY[table]
+    assert 1 <= len(values) <= COUNT_MAX[function], len(values)
+    if table == "coil":
+        data = np.packbits(np.array(values, bool), bitorder="little").tobytes()
+    else:
+        data = np.array(values, ">u2").tobytes()
+    head = struct.pack(">BHH", function, address, len(values))
+    return Request(unit, head + bytes((len(data),)) + data, 5, head)
 
 
-def exception_text(code: int) -> str:
-    """What a device says with an exception response."""
-    return f"exception {code} ({EXCEPTIONS.get(code, 'unknown')})"
+def probe_request(unit: int, nonce: int) -> Request:
+    """Return Query Data (function 8, sub-function 0), whose answer looks like that of no read and no write."""
+    return Request(unit, struct.pack(">BHH", DIAGNOSTICS, 0, nonce), 5, bytes((DIAGNOSTICS, 0, 0)))
 
 
-def _check_body(request: bytes, received: bytes, length: int) -> None:
-    function, asked = received[7], request[7]
-    if function == asked | EXCEPTION:
-        if length != 3:
-            raise PayloadError(f"exception response of {length} bytes")
+def check_answer(request: Request, pdu: bytes) -> None:
+    """Return when ``pdu`` is the answer asked for; RefusalError for an exception response, else WrongAnswerError."""
+    function = request.pdu[0]
+    if len(pdu) == request.size and pdu.startswith(request.echo):
         return
-    if function != asked:
-        raise PayloadError(f"function {function} answered, {asked} asked")
-    count = _word(request, 10)
-    expected = (count + 7) // 8 if asked <= 2 else 2 * count
-    if received[HEADER] != expected or length != 3 + expected:
-        raise PayloadError(f"{received[HEADER]} bytes of data ({length - 3} sent), {expected} asked")
+    if not pdu:
+        raise WrongAnswerError("an empty answer")
+    if pdu[0] == function | EXCEPTION:
+        if len(pdu) != 2:
+            raise WrongAnswerError(f"exception response of {len(pdu)} bytes")
+        raise RefusalError(pdu[1])
+    if pdu[0] != function:
+        raise WrongAnswerError(f"function {pdu[0]} answered, {function} asked")
+    if function in COUNT_MAX and function <= 4:
+        said = pdu[1] if len(pdu) > 1 else 0
+        raise WrongAnswerError(f"{said} bytes of data ({len(pdu) - 2} sent), {request.size - 2} asked")
+    raise WrongAnswerError(f"echo {pdu[1:].hex(' ')} answered, {request.echo[1:].hex(' ')} asked")
 
 
-def _word(data: bytes, at: int) -> int:
-    return int.from_bytes(data[at : at + 2], "big")
+def values_of(table: str, count: int, pdu: bytes) -> NDArray[np.uint16]:
+    """The registers, uint16[count], of a checked answer to a read; for coils and discrete inputs 0 or 1."""
+    if READ[table] <= 2:
+        bits = np.unpackbits(np.frombuffer(pdu, np.uint8, offset=2), count=count, bitorder="little")
+        return bits.astype(np.uint16)
+    return np.frombuffer(pdu, ">u2", count, 2).astype(np.uint16)

@@ -1,33 +1,37 @@
-"""A Modbus TCP source: one device, one connection, one task.
+"""A Modbus source: the registers of the twins' signals, polled on schedule over a link that others may share.
 
-Each poll reads every planned block in turn and hands what came to the engine as one batch. A block that the
-device refuses or answers wrongly costs its own samples only; a time-out or a stream out of step costs the
-connection, which is made anew after a jittered pause. Other sources are never waited for.
+::
+
+    bindings ─▶ groups (unit, table, rate) ─plan─▶ polls ─due─▶ link.read ─words─▶ decode kernel ─batch─▶ engine
+
+Each answer is one batch. A register that the device refuses is found, left out and reported; a unit that is silent is
+left alone for ever longer; the other registers and units keep their cadence.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from edgetwin.clock import NS, Clock
 from edgetwin.config import schema
-from edgetwin.config.urls import MODBUS_SCHEMES, endpoint
-from edgetwin.errors import PayloadError, SourceError
-from edgetwin.instruments import Histogram
+from edgetwin.errors import PayloadError
 from edgetwin.kernels.registers import decode
 from edgetwin.ratelimit import RateLimiter
 from edgetwin.records import Batch, Outcome
-from edgetwin.sources.backoff import Backoff
-from edgetwin.sources.modbus.client import Device
-from edgetwin.sources.modbus.frames import FramingError
-from edgetwin.sources.modbus.plan import Binding, Block, check_fits, plan_blocks
-from edgetwin.sources.modbus.schedule import Schedule, phase_ns
+from edgetwin.sources.modbus.bindings import Binding
+from edgetwin.sources.modbus.figures import UnitFigures
+from edgetwin.sources.modbus.frames import EXCEPTIONS, UNREACHED, FramingError, LinkError, NoAnswerError, RefusalError
+from edgetwin.sources.modbus.groups import Group, GroupKey, Poll, size_key
+from edgetwin.sources.modbus.link import Words
+from edgetwin.sources.modbus.links import Links
+from edgetwin.sources.modbus.plan import Limits, check_fits, request_words
+from edgetwin.sources.modbus.refusals import SPLITTING, BadRegister, BlockSize
 
 if TYPE_CHECKING:
     from edgetwin.engine import Engine
@@ -41,176 +45,289 @@ WARN_EVERY_S = 10.0
 class ModbusSource:
     """Polls the registers of the twins' signals; ``run`` until cancelled, under the daemon's supervision.
 
-    For metrics: ``up`` (the last poll got an answer to every request), ``messages`` (answers), ``requests``
-    (seconds from request to answer), ``overruns`` (periods left out because a poll took too long),
-    ``reconnects`` and ``last_error`` (empty while up). Raises ConfigError for a URL that is not
-    ``modbus+tcp://host[:port]`` and for a register that no request can read.
+    ``link`` is shared with the sources of the same URL; whoever writes to a device does so through it. For metrics:
+    ``up`` (a unit answers), ``messages`` (answers), ``units`` (figures by unit), ``overruns`` (polls left out because
+    those before took too long), ``reconnects`` and ``last_error`` (empty while nothing is amiss). Raises ConfigError
+    for a URL that is not Modbus, for certificates that cannot be read and for a register that no request can read.
     """
 
     kind = "modbus"
 
     def __init__(
-        self,
-        config: schema.ModbusSource,
-        engine: Engine,
-        clock: Clock,
-        *,
-        backoff: Backoff | None = None,
+        self, config: schema.ModbusSource, engine: Engine, clock: Clock, *, links: Links | None = None
     ) -> None:
         self.config = config
         self.name = config.name
-        self.unit = config.unit
+        self.link = (links or Links(clock, Path())).link(config)
         self.up = False
-        self.last_error = "not connected yet"
         self.messages = 0
         self.overruns = 0
-        self.reconnects = 0
-        self.requests = Histogram()
+        self.units: dict[int, UnitFigures] = {}
         self._clock = clock
-        self._backoff = backoff or Backoff()
-        place = endpoint(config.url, MODBUS_SCHEMES)
-        self._address = place.address
-        self._device = Device(place.host, place.port, config.unit, config.timeout)
-        self._connections = 0
+        self._timeout_s = float(config.timeout)
+        self._limits = Limits(config.words_max, config.gap_max, config.align, request_words(self.link.place))
+        self._sizes: dict[tuple[int, bool], BlockSize] = {}
         self._warnings = RateLimiter(WARN_EVERY_S, clock=clock)
-        self._bound = asyncio.Event()
+        self._wake = asyncio.Event()
         self.attach(engine)
+
+    @property
+    def reconnects(self) -> int:
+        """Connections made after the first."""
+        return max(0, self.link.connections - 1)
+
+    @property
+    def last_error(self) -> str:
+        """What is amiss: units that do not answer, registers they refuse."""
+        faults = [f"unit {unit}: {f.error}" for unit, f in self.units.items() if f.error]
+        if not faults and not self.up:
+            return self.link.last_error or "no unit has answered yet"
+        bad = self.refused()
+        if bad:
+            faults.append(f"{len(bad)} registers are refused, among them {bad[0].binding}")
+        return "; ".join(faults[:4])
+
+    def refused(self) -> list[BadRegister]:
+        """The values that the devices refuse; they are asked again ever more rarely."""
+        return [bad for group in self._groups.values() for bad in group.bad]
 
     def attach(self, engine: Engine) -> None:
         """Bind to an engine; again after a reload, while the connection stays."""
+        for group in getattr(self, "_groups", {}).values():
+            for poll in group.polls:
+                poll.live = False
         self._engine = engine
-        self._bindings: list[Binding] = []
-        self._blocks: tuple[Block, ...] | None = None
+        self._groups: dict[GroupKey, Group] = {}
+        self._changed: dict[GroupKey, Group] = {}
+        self._heap: list[tuple[int, int, Poll]] = []
+        self._pushes = 0
         engine.on_twin(self.bind)
 
     def bind(self, twin: TwinInstance) -> None:
-        """Poll the registers of the twin's signals too, from the next poll on."""
+        """Poll the registers of the twin's signals too, from now on."""
         new = [
             Binding(twin.slots[name], signal.register)
             for name, signal in twin.spec.signals.items()
             if signal.source == self.name and signal.register is not None
         ]
         for binding in new:
-            check_fits(binding, self.config.words_max)
+            check_fits(binding, self._limits)
+        for binding in new:
+            group = self._group(binding.register)
+            group.add(binding)
+            self._changed[group.key] = group
         if new:
-            self._bindings += new
-            self._blocks = None
-            self._bound.set()
+            self._wake.set()
 
-    def blocks(self) -> tuple[Block, ...]:
-        """The requests of one poll; planned when first asked for after a change."""
-        if self._blocks is None:
-            self._blocks = plan_blocks(self._bindings, self.config.words_max, self.config.gap_max)
-        return self._blocks
+    def polls(self) -> list[Poll]:
+        """What is asked now."""
+        self._plan()
+        return [poll for group in self._groups.values() for poll in group.polls]
 
     async def run(self) -> None:
         """Poll on schedule until cancelled."""
-        period_ns = round(self.config.every * NS)
-        await self._bound.wait()
-        schedule = Schedule(self._clock.monotonic_ns() + phase_ns(self.name, period_ns), period_ns)
+        self.link.retain()
         try:
-            while True:
-                await self._wait_until(schedule.due_ns)
-                await self._attempt(schedule)
+            async with asyncio.TaskGroup() as group:
+                for _ in range(1 if self.link.place.rtu else self.config.pipeline):
+                    group.create_task(self._work(), name=f"modbus:{self.name}")
         finally:
             self.up = False
-            self._device.close()
+            self.link.release()
 
-    async def _attempt(self, schedule: Schedule) -> None:
-        """One poll that keeps to the schedule; when it fails, a pause and at once the next one."""
-        try:
-            await self._connect()
-            await self._poll()
-        except SourceError as exc:
-            self._device.close()
-            self._went_down(exc)
-            await asyncio.sleep(self._backoff.next_s())
-            schedule.restart(self._clock.monotonic_ns())
-        else:
-            self._came_up()
-            self.overruns += schedule.advance(self._clock.monotonic_ns())
+    # ---- what is due
 
-    async def _wait_until(self, due_ns: int) -> None:
-        """Returns at once when late, but never without letting other tasks run."""
-        await asyncio.sleep(max(0, due_ns - self._clock.monotonic_ns()) / NS)
+    def _group(self, register: schema.Register) -> Group:
+        unit = self.config.unit if register.unit is None else register.unit
+        every_s = self.config.every if register.every is None else register.every
+        key = GroupKey(unit, register.table, round(every_s * NS))
+        group = self._groups.get(key)
+        if group is None:
+            size = self._sizes.setdefault(size_key(unit, register.table), BlockSize())
+            group = self._groups[key] = Group(self.name, key, self._limits, size)
+            self.units.setdefault(unit, UnitFigures())
+        return group
 
-    async def _connect(self) -> None:
-        if self._device.connected:
+    def _plan(self) -> None:
+        changed, self._changed = self._changed, {}
+        for group in changed.values():
+            self._push(*group.replan(self._clock.monotonic_ns()))
+
+    def _push(self, *polls: Poll) -> None:
+        for poll in polls:
+            self._pushes += 1
+            heappush(self._heap, (poll.schedule.due_ns, self._pushes, poll))
+
+    async def _work(self) -> None:
+        """One request after the other, that which has been due longest first."""
+        while True:
+            if self._changed:
+                self._plan()
+            poll = self._next_due()
+            if poll is None:
+                await self._until_due()
+                continue
+            heap = self._heap
+            await self._ask(poll)
+            if poll.live and heap is self._heap:
+                self._push(poll)
+
+    def _next_due(self) -> Poll | None:
+        heap, now_ns = self._heap, self._clock.monotonic_ns()
+        while heap and (heap[0][0] <= now_ns or not heap[0][2].live):
+            poll = heappop(heap)[2]
+            if poll.live:
+                return poll
+        return None
+
+    async def _until_due(self) -> None:
+        """Sleep until the next poll is due, or there are others."""
+        self._wake.clear()
+        if not self._heap:
+            await self._wake.wait()
             return
-        await self._device.connect()
-        self.reconnects += self._connections > 0
-        self._connections += 1
-
-    async def _poll(self) -> None:
-        """Read every block; samples that came before a SourceError reach the engine all the same."""
-        engine, blocks = self._engine, self.blocks()  # a reload may attach others while this poll waits
-        source = engine.source_index(self.name)
-        samples = _Samples()
+        delay_s = (self._heap[0][0] - self._clock.monotonic_ns()) / NS
+        timer = asyncio.get_running_loop().call_later(max(0.0, delay_s), self._wake.set)
         try:
-            for block in blocks:
-                if not await self._read(block, samples):
-                    engine.count(source, Outcome.INVALID, len(block))
-        except FramingError:
-            engine.count(source, Outcome.INVALID, len(block))
-            raise
+            await self._wake.wait()
         finally:
-            if samples:
-                engine.ingest(source, samples.batch(), self._clock.wall_ns())
+            timer.cancel()
 
-    async def _read(self, block: Block, samples: _Samples) -> bool:
-        """One request; False when its answer is not valid. Samples are taken to be of the middle of it."""
-        wall_ns, began_ns = self._clock.wall_ns(), self._clock.monotonic_ns()
+    # ---- one request
+
+    async def _ask(self, poll: Poll) -> None:
+        unit, block, engine = poll.group.unit, poll.block, self._engine  # a reload may attach another meanwhile
+        wait_ns = self.link.wait_ns(unit)
+        if wait_ns > 0:
+            self._put_off(poll, wait_ns)
+            return
         try:
-            words = await self._device.read(block)
+            words = await self.link.read(unit, block.table, block.address, block.count, timeout_s=self._timeout_s)
+        except RefusalError as exc:
+            self._refused(poll, engine, exc)
         except PayloadError as exc:
-            self._answered(began_ns)
-            self._warn_block(block, exc)
-            return False
-        samples.add(block, words, wall_ns + self._answered(began_ns) // 2)
-        return True
+            self._wrong(poll, engine, exc)
+        except LinkError as exc:
+            self._failed(poll, engine, exc)
+        else:
+            self._answered(poll, engine, words)
 
-    def _answered(self, began_ns: int) -> int:
-        took_ns = self._clock.monotonic_ns() - began_ns
+    def _answered(self, poll: Poll, engine: Engine, words: Words) -> None:
         self.messages += 1
-        self.requests.observe(took_ns / NS)
-        return took_ns
+        self.units[poll.group.unit].answered(words.took_ns)
+        if not self.up:
+            self._came_up()
+        block = poll.block
+        value = np.empty(len(block))
+        decode(words.values, block.plan, value)
+        engine.ingest(
+            engine.source_index(self.name),
+            Batch(block.slots, np.full(len(block), words.at_ns), value),
+            self._clock.wall_ns(),
+        )
+        self._done(poll)
+        if poll.group.taken(poll):
+            self._replan(poll)
+
+    def _refused(self, poll: Poll, engine: Engine, exc: RefusalError) -> None:
+        self.messages += 1
+        figures = self.units[poll.group.unit]
+        figures.refused(exc.took_ns)
+        if exc.code in UNREACHED:
+            figures.up, figures.error = False, exc.message
+        self._check_up()
+        bad = len(poll.group.bad)
+        splitting = exc.code in SPLITTING
+        if splitting:
+            poll.group.refused(poll, exc.code, self._clock.monotonic_ns())
+        left_out = poll.group.bad[bad:]
+        for register in left_out:
+            self._warn_register(poll.group.unit, register)
+        if left_out or poll.retry or not splitting:
+            n = len(poll.block) if poll.retry or not splitting else len(left_out)
+            engine.count(engine.source_index(self.name), Outcome.INVALID, n)
+        if not splitting:
+            self._warn_block(poll, exc)
+        self._done(poll)
+        if splitting:
+            self._replan(poll, refused=True)
+
+    def _wrong(self, poll: Poll, engine: Engine, exc: PayloadError) -> None:
+        self.messages += 1
+        self.units[poll.group.unit].failed("wrong", exc.message)
+        engine.count(engine.source_index(self.name), Outcome.INVALID, len(poll.block))
+        self._warn_block(poll, exc)
+        self._check_up()
+        self._done(poll)
+
+    def _failed(self, poll: Poll, engine: Engine, exc: LinkError) -> None:
+        outcome = "lost"
+        if isinstance(exc, FramingError):
+            outcome = "wrong"
+            engine.count(engine.source_index(self.name), Outcome.INVALID, len(poll.block))
+        elif isinstance(exc, NoAnswerError):
+            outcome = "timed_out"
+        self.units[poll.group.unit].failed(outcome, str(exc))
+        self._check_up(exc)
+        self._put_off(poll, self.link.wait_ns(poll.group.unit))
+
+    def _put_off(self, poll: Poll, wait_ns: int) -> None:
+        now_ns = self._clock.monotonic_ns()
+        poll.schedule.skip(now_ns, now_ns + wait_ns)
+
+    def _done(self, poll: Poll) -> None:
+        self.overruns += poll.schedule.advance(self._clock.monotonic_ns())
+
+    def _replan(self, poll: Poll, *, refused: bool = False) -> None:
+        if self._groups.get(poll.group.key) is poll.group:
+            now_ns = self._clock.monotonic_ns()
+            self._push(*poll.group.replan(now_ns, poll if refused else None))
+            self._wake.set()
 
     # ---- what the operator hears
 
     def _came_up(self) -> None:
-        self._backoff.reset()
-        self.last_error = ""
-        if not self.up:
-            self.up = True
-            log.info(
-                "source_connected",
-                source=self.name,
-                address=self._address,
-                unit=self.unit,
-                blocks=len(self.blocks()),
-            )
+        self.up = True
+        log.info(
+            "source_connected",
+            source=self.name,
+            address=self.link.place.address,
+            units=sorted(self.units),
+            blocks=sum(len(group.polls) for group in self._groups.values()),
+        )
 
-    def _went_down(self, exc: SourceError) -> None:
-        self.last_error = str(exc)
-        suppressed = self._warnings.allow("connection")
-        if suppressed is not None or self.up:
-            log.warning(
-                "source_disconnected",
-                source=self.name,
-                address=self._address,
-                unit=self.unit,
-                error=str(exc),
-                suppressed=suppressed or 0,
-            )
-        self.up = False
+    def _check_up(self, exc: LinkError | None = None) -> None:
+        """Down when no unit answers; log that, and each unit that falls silent beside others."""
+        up = any(f.up for f in self.units.values())
+        if up and not self.up:
+            self._came_up()
+        elif not up:
+            error = str(exc) if exc is not None else self.last_error
+            suppressed = self._warnings.allow("connection")
+            if suppressed is not None or self.up:
+                log.warning(
+                    "source_disconnected",
+                    source=self.name,
+                    address=self.link.place.address,
+                    units=sorted(self.units),
+                    error=error,
+                    suppressed=suppressed or 0,
+                )
+            self.up = False
+        elif exc is not None:
+            silent = [unit for unit, f in self.units.items() if not f.up and f.error]
+            suppressed = self._warnings.allow(("units", *silent))
+            if suppressed is not None:
+                log.warning("modbus_unit_failed", source=self.name, units=silent, error=str(exc), suppressed=suppressed)
 
-    def _warn_block(self, block: Block, exc: PayloadError) -> None:
-        suppressed = self._warnings.allow((block.table, block.address))
+    def _warn_block(self, poll: Poll, exc: PayloadError) -> None:
+        block = poll.block
+        suppressed = self._warnings.allow((poll.group.unit, block.table, block.address))
         if suppressed is not None:
             log.warning(
                 "modbus_block_invalid",
                 source=self.name,
-                unit=self.unit,
+                unit=poll.group.unit,
                 table=block.table,
                 address=block.address,
                 count=block.count,
@@ -219,24 +336,18 @@ class ModbusSource:
                 suppressed=suppressed,
             )
 
-
-@dataclass(slots=True)
-class _Samples:
-    """What one poll has brought so far."""
-
-    slot: list[NDArray[np.int32]] = field(default_factory=list)
-    t_ns: list[NDArray[np.int64]] = field(default_factory=list)
-    value: list[NDArray[np.float64]] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(self.slot)
-
-    def add(self, block: Block, words: NDArray[np.uint16], t_ns: int) -> None:
-        value = np.empty(len(block))
-        decode(words, block.plan, value)
-        self.slot.append(block.slots)
-        self.t_ns.append(np.full(len(block), t_ns))
-        self.value.append(value)
-
-    def batch(self) -> Batch:
-        return Batch(np.concatenate(self.slot), np.concatenate(self.t_ns), np.concatenate(self.value))
+    def _warn_register(self, unit: int, register: BadRegister) -> None:
+        binding = register.binding
+        suppressed = self._warnings.allow((unit, binding.table, binding.start, binding.end))
+        if suppressed is not None:
+            log.warning(
+                "modbus_register_refused",
+                source=self.name,
+                unit=unit,
+                table=binding.table,
+                address=binding.start,
+                registers=binding.end - binding.start,
+                exception=register.code,
+                error=EXCEPTIONS.get(register.code, "unknown"),
+                suppressed=suppressed,
+            )

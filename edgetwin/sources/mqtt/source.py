@@ -18,7 +18,7 @@ from edgetwin.sources.mqtt.bindings import TopicBindings
 from edgetwin.sources.mqtt.receiver import Receiver
 from edgetwin.sources.mqtt.session import LINK_ERRORS, Login, Session, connected
 from edgetwin.sources.mqtt.subscriptions import Subscriptions
-from edgetwin.sources.mqtt.tls import tls_context
+from edgetwin.sources.tls import tls_context
 
 log = structlog.get_logger()
 

@@ -1,0 +1,69 @@
+"""A unit behind a link: whether it answers, and when a silent one is asked again (a circuit breaker).
+
+The first failure costs the unit at most one poll. From the second on it is left alone for twice its time-out, and for
+twice as long after each further one, up to half a minute: what is asked then is the probe. So a dead unit takes an ever
+smaller share of a shared bus, and the first answer brings it back in full. Pauses are drawn between half and all of
+that, so that the probes of many dead units do not fall together.
+"""
+
+from __future__ import annotations
+
+import random
+
+from edgetwin.clock import NS
+
+PAUSE_MAX_S = 30.0
+_DOUBLINGS_MAX = 20
+
+
+class Unit:
+    """``failures`` in a row; ``resume_ns`` (monotonic) before which it is not polled.
+
+    ``unsettled``: an answer to an earlier request may still be under way, and RTU could not tell it from the next one.
+    ``probes_lost``: requests of Return Query Data without an answer since then; ``deaf`` to them: it never answers any.
+    """
+
+    __slots__ = ("_rng", "deaf", "failures", "probes_lost", "resume_ns", "unsettled")
+
+    def __init__(self, rng: random.Random) -> None:
+        self.failures = 0
+        self.resume_ns = 0
+        self.unsettled = False
+        self.probes_lost = 0
+        self.deaf = False
+        self._rng = rng
+
+    def wait_ns(self, now_ns: int) -> int:
+        """How long it is left alone; 0 when it may be polled."""
+        return max(0, self.resume_ns - now_ns)
+
+    def failed(self, now_ns: int, timeout_s: float, *, silent: bool) -> None:
+        """No answer (``silent``), or one that could not be read."""
+        self.failures += 1
+        if self.failures == 1:
+            pause_s = timeout_s if silent else 0.0
+        else:
+            pause_s = 2.0 * timeout_s * 2.0 ** min(self.failures - 2, _DOUBLINGS_MAX)
+        self.resume_ns = now_ns + round(min(pause_s, PAUSE_MAX_S) * self._rng.uniform(0.5, 1.0) * NS)
+
+    def answered(self) -> None:
+        """It is there."""
+        self.failures = 0
+        self.resume_ns = 0
+
+    def doubt(self) -> None:
+        """An answer to what it was asked may still be under way."""
+        if self.unsettled and self.probes_lost and not self.deaf:
+            self.probes_lost = 0  # asked without a probe, and no answer either: probe again
+        self.unsettled = True
+
+    def settled(self) -> None:
+        """It has answered a probe: nothing older can come any more."""
+        self.unsettled = self.deaf = False
+        self.probes_lost = 0
+
+    def answered_unprobed(self) -> None:
+        """It has answered after long silence what it was asked, and no probe: it does not know function 8."""
+        self.unsettled = False
+        self.deaf = True
+        self.probes_lost = 0

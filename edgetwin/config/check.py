@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path as FilePath
 
-from edgetwin.config.check_connections import check_connections, positive
+from edgetwin.config.check_connections import check_connections
+from edgetwin.config.check_files import positive
 from edgetwin.config.check_twins import check_twin
 from edgetwin.config.equations import equation_model
 from edgetwin.config.findings import Finding, Findings

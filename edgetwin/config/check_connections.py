@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path as FilePath
 
+from edgetwin.config.check_files import check_file, check_tls, positive
+from edgetwin.config.check_modbus import check_modbus, check_shared_links
 from edgetwin.config.credentials import password_of
 from edgetwin.config.findings import Findings
 from edgetwin.config.places import Path
 from edgetwin.config.schema import CsvSource, ModbusSource, MqttSource, MqttUplink, SimulatedSource, Source
 from edgetwin.config.topics import check_topic, placeholders
-from edgetwin.config.urls import MODBUS_SCHEMES, MQTT_SCHEMES, endpoint, listen_address
+from edgetwin.config.urls import MQTT_SCHEMES, endpoint, listen_address
 from edgetwin.errors import ConfigError
 
 KEEPALIVE_MAX_S = 65_535
@@ -22,6 +24,7 @@ def check_connections(findings: Findings, base_dir: FilePath) -> None:
     config = findings.config
     for i, source in enumerate(config.sources):
         _check_source(findings, ("sources", i), source, base_dir)
+    check_shared_links(findings)
     if config.uplink is not None:
         _check_uplink(findings, config.uplink, base_dir)
     _check_client_ids(findings)
@@ -35,12 +38,9 @@ def _check_source(findings: Findings, path: Path, source: Source, base_dir: File
         _check_mqtt(findings, path, source, base_dir)
         _check_session(findings, (*path, "session_expiry"), source)
     elif isinstance(source, ModbusSource):
-        _check_modbus(findings, path, source)
+        check_modbus(findings, path, source, base_dir)
     elif isinstance(source, CsvSource):
-        if not _is_file(base_dir, source.path):
-            place = (*path, "path")
-            hint = "the path is relative to the configuration file"
-            findings.error(place, f"there is no file {findings.shown(place, source.path)}", hint)
+        check_file(findings, (*path, "path"), source.path, base_dir)
     elif isinstance(source, SimulatedSource):
         findings.not_yet(path, "a simulated source cannot be run yet", "use an mqtt or modbus source")
 
@@ -48,15 +48,6 @@ def _check_source(findings: Findings, path: Path, source: Source, base_dir: File
 def _check_session(findings: Findings, path: Path, source: MqttSource) -> None:
     if source.session_expiry > SESSION_EXPIRY_MAX_S:
         findings.error(path, "is too long", f"at most {SESSION_EXPIRY_MAX_S}s")
-
-
-def _check_modbus(findings: Findings, path: Path, source: ModbusSource) -> None:
-    place = (*path, "url")
-    where = findings.attempt(place, lambda: endpoint(source.url, MODBUS_SCHEMES))
-    if where is not None and (where.username is not None or where.password is not None):
-        findings.error(place, "Modbus knows no user or password", "remove what stands before the @")
-    positive(findings, (*path, "every"), source.every)
-    positive(findings, (*path, "timeout"), source.timeout)
 
 
 def _check_uplink(findings: Findings, uplink: MqttUplink, base_dir: FilePath) -> None:
@@ -94,20 +85,7 @@ def _check_tls(findings: Findings, path: Path, record: MqttSource | MqttUplink, 
         return
     if not tls:
         findings.error((*path, "tls"), "an mqtt:// connection has no TLS", "write mqtts:// in url", key=True)
-    if (files.cert is None) != (files.key is None):
-        findings.error((*path, "tls"), "cert and key belong together", "give both or neither", key=True)
-    for key, name in (("ca", files.ca), ("cert", files.cert), ("key", files.key)):
-        if name is not None and not _is_file(base_dir, name):
-            place = (*path, "tls", key)
-            hint = "the path is relative to the configuration file"
-            findings.error(place, f"there is no file {findings.shown(place, name)}", hint)
-
-
-def _is_file(base_dir: FilePath, name: str) -> bool:
-    try:
-        return (base_dir / name).is_file()
-    except (OSError, ValueError):
-        return False
+    check_tls(findings, (*path, "tls"), files, base_dir)
 
 
 def _check_client_ids(findings: Findings) -> None:
@@ -133,9 +111,3 @@ def _mqtt_connections(findings: Findings) -> Iterator[tuple[Path, MqttSource | M
             yield ("sources", i), source, f"source {source.name}"
     if findings.config.uplink is not None:
         yield ("uplink",), findings.config.uplink, "the uplink"
-
-
-def positive(findings: Findings, path: Path, seconds: float) -> None:
-    """Note a duration of zero where one is needed."""
-    if not seconds > 0:
-        findings.error(path, "must be longer than 0", "write a duration such as 1s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgetwin.config.check_modbus import check_polled
 from edgetwin.config.findings import Findings
 from edgetwin.config.paths import parse_path
 from edgetwin.config.places import Path
@@ -30,7 +31,7 @@ def check_signal(findings: Findings, path: Path, signal: Signal) -> None:
     if signal.register is not None:
         _check_register(findings, (*path, "register"), signal.register)
         if isinstance(source, ModbusSource):
-            _check_request(findings, (*path, "register"), signal.register, source)
+            check_polled(findings, (*path, "register"), signal.register, WORDS[signal.register.type], source)
     if signal.topic is not None:
         topic = signal.topic
         findings.attempt((*path, "topic"), lambda: topic_placeholders(topic))
@@ -92,10 +93,3 @@ def _check_register(findings: Findings, path: Path, register: Register) -> None:
         message = f"{register.type} at {register.address} ends at {last}, past the last register 65535"
         findings.error((*path, "address"), message, "check the address")
     nonzero(findings, (*path, "scale"), register.scale)
-
-
-def _check_request(findings: Findings, path: Path, register: Register, source: ModbusSource) -> None:
-    words = WORDS[register.type]
-    if words > source.words_max:
-        message = f"{register.type} fills {words} registers, and words_max of its source is {source.words_max}"
-        findings.error((*path, "type"), message, f"raise words_max to {words}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from edgetwin.config.check_connections import positive
+from edgetwin.config.check_files import positive
 from edgetwin.config.check_signals import check_signal
 from edgetwin.config.findings import Findings
 from edgetwin.config.models import BUILTIN, ModelRules, model_names, state_names, user_model

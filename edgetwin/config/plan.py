@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from edgetwin.config.modbus_urls import modbus_place
 from edgetwin.config.models import state_names
 from edgetwin.config.schema import Config, CsvSource, ModbusSource, MqttSource, Signal, Source, Twin
 from edgetwin.config.topics import placeholders
@@ -88,7 +89,8 @@ def _source(source: Source) -> PlannedSource:
         return PlannedSource(source.name, kind, where.address, where.tls, detail)
     if isinstance(source, ModbusSource):
         detail = f"unit {source.unit}, every {source.every:g} s"
-        return PlannedSource(source.name, kind, endpoint(source.url).address, False, detail)
+        place = modbus_place(source.url)
+        return PlannedSource(source.name, kind, place.address, place.transport == "tls", detail)
     if isinstance(source, CsvSource):
         return PlannedSource(source.name, kind, source.path, False, f"time {source.time} in {source.time_unit}")
     return PlannedSource(source.name, kind, "", False, "")

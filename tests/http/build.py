@@ -30,16 +30,29 @@ class Listening:
 
 
 @dataclass
+class Unit:
+    """A device that is polled."""
+
+    up: bool = False
+    requests: Histogram = field(default_factory=Histogram)
+    outcomes: dict[str, int] = field(default_factory=lambda: {"answered": 4, "timed_out": 2})
+
+
+@dataclass
 class Asking:
     """A source that polls."""
 
     name: str
-    unit: int = 3
     kind: str = "modbus"
     up: bool = False
     messages: int = 0
     last_error: str = "timed out"
-    requests: Histogram = field(default_factory=Histogram)
+    units: dict[int, Unit] = field(default_factory=lambda: {3: Unit(), 4: Unit(up=True)})
+    overruns: int = 7
+    bad: int = 2
+
+    def refused(self) -> list[str]:
+        return ["register"] * self.bad
 
 
 @dataclass

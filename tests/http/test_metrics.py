@@ -32,6 +32,10 @@ DESIGNED = {
     "edgetwin_uplink_backlog_bytes",
     "edgetwin_source_up",
     "edgetwin_modbus_request_seconds",
+    "edgetwin_modbus_requests_total",
+    "edgetwin_modbus_unit_up",
+    "edgetwin_modbus_overruns_total",
+    "edgetwin_modbus_registers_refused",
     "edgetwin_build_info",
     "edgetwin_clock_trusted",
     "edgetwin_source_clock_offset_seconds",
@@ -54,7 +58,7 @@ def scrape(view: View, accept: str = "") -> str:
 def test_every_figure() -> None:
     view = view_of(NAMES)
     plc = Asking("plc", messages=4)
-    plc.requests.observe(0.02, 4)
+    plc.units[3].requests.observe(0.02, 4)
     view.sources.append(plc)
     view.loop_lag.observe(0.5)
     found = series(scrape(view))
@@ -73,6 +77,12 @@ def test_every_figure() -> None:
     assert value(found, "edgetwin_loop_lag_seconds_bucket", le="1.0") == 1
     assert value(found, "edgetwin_modbus_request_seconds_count", source="plc", unit="3") == 4
     assert value(found, "edgetwin_modbus_request_seconds_sum", source="plc", unit="3") == pytest.approx(0.08)
+    assert value(found, "edgetwin_modbus_requests_total", source="plc", unit="3", outcome="answered") == 4
+    assert value(found, "edgetwin_modbus_requests_total", source="plc", unit="4", outcome="timed_out") == 2
+    assert value(found, "edgetwin_modbus_unit_up", source="plc", unit="3") == 0
+    assert value(found, "edgetwin_modbus_unit_up", source="plc", unit="4") == 1
+    assert value(found, "edgetwin_modbus_overruns_total", source="plc") == 7
+    assert value(found, "edgetwin_modbus_registers_refused", source="plc") == 2
     assert value(found, "edgetwin_twins") == 3
     assert value(found, "edgetwin_twin_quality", quality="uncertain") == 3
     assert value(found, "edgetwin_twin_quality", quality="good") == 0

@@ -2,17 +2,32 @@
 
 A protocol data unit (PDU) is ``function:1 data`` and at most 253 bytes. An answer is taken only when its function, its
 byte count, its length and, for writes, its echo are those of the request; the frame around it (:mod:`framing`) ties it
-to unit and transaction. Source: MODBUS Application Protocol V1.1b3, sections 6 (functions) and 7 (exceptions).
+to unit and transaction. pymodbus encodes the requests. Its client is not used, as it takes answers that were not asked
+for: another function, another count, those of an earlier RTU request. Source: MODBUS Application Protocol V1.1b3,
+sections 6 (functions) and 7 (exceptions).
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pymodbus.pdu import ModbusPDU
+from pymodbus.pdu.bit_message import (
+    ReadCoilsRequest,
+    ReadDiscreteInputsRequest,
+    WriteMultipleCoilsRequest,
+    WriteSingleCoilRequest,
+)
+from pymodbus.pdu.diag_message import ReturnQueryDataRequest
+from pymodbus.pdu.register_message import (
+    ReadHoldingRegistersRequest,
+    ReadInputRegistersRequest,
+    WriteMultipleRegistersRequest,
+    WriteSingleRegisterRequest,
+)
 
 from edgetwin.errors import PayloadError, SourceError
 
@@ -20,8 +35,7 @@ PDU_MAX = 253
 EXCEPTION = 0x80
 READ = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 """Function code that reads each table."""
-WRITE_ONE = {"coil": 5, "holding": 6}
-WRITE_MANY = {"coil": 15, "holding": 16}
+WRITABLE = ("coil", "holding")
 DIAGNOSTICS = 8
 COUNT_MAX = {1: 2000, 2: 2000, 3: 125, 4: 125, 15: 1968, 16: 123}
 """Most bits or registers in one request of each function."""
@@ -91,8 +105,7 @@ def read_request(unit: int, table: str, address: int, count: int) -> Request:
     assert 1 <= count <= COUNT_MAX[function], count
     assert 0 <= address <= 65536 - count, address
     size = (count + 7) // 8 if function <= 2 else 2 * count
-    pdu = struct.pack(">BHH", function, address, count)
-    return Request(unit, pdu, 2 + size, bytes((function, size)))
+    return Request(unit, _encoded(_READS[table](address=address, count=count)), 2 + size, bytes((function, size)))
 
 
 def write_request(unit: int, table: str, address: int, values: Sequence[int], *, single: bool | None = None) -> Request:
@@ -100,27 +113,41 @@ def write_request(unit: int, table: str, address: int, values: Sequence[int], *,
 
     ``single`` asks for function 5 or 6 (True) or 15 or 16 (False); None takes the former for one value.
     """
+    assert table in WRITABLE, table
     assert 0 <= address <= 65536 - len(values), address
-    if single is None:
-        single = len(values) == 1
-    if single:
+    if single or (single is None and len(values) == 1):
         (value,) = values
-        function = WRITE_ONE[table]
-        pdu = struct.pack(">BHH", function, address, (0xFF00 if value else 0) if table == "coil" else value)
+        pdu = _encoded(
+            WriteSingleCoilRequest(address=address, bits=[bool(value)])
+            if table == "coil"
+            else WriteSingleRegisterRequest(address=address, registers=[value])
+        )
         return Request(unit, pdu, 5, pdu)
-    function = WRITE_MANY[table]
-    assert 1 <= len(values) <= COUNT_MAX[function], len(values)
-    if table == "coil":
-        data = np.packbits(np.array(values, bool), bitorder="little").tobytes()
-    else:
-        data = np.array(values, ">u2").tobytes()
-    head = struct.pack(">BHH", function, address, len(values))
-    return Request(unit, head + bytes((len(data),)) + data, 5, head)
+    pdu = _encoded(
+        WriteMultipleCoilsRequest(address=address, bits=[bool(v) for v in values])
+        if table == "coil"
+        else WriteMultipleRegistersRequest(address=address, registers=list(values))
+    )
+    assert 1 <= len(values) <= COUNT_MAX[pdu[0]], len(values)
+    return Request(unit, pdu, 5, pdu[:5])
 
 
 def probe_request(unit: int, nonce: int) -> Request:
     """Return Query Data (function 8, sub-function 0), whose answer looks like that of no read and no write."""
-    return Request(unit, struct.pack(">BHH", DIAGNOSTICS, 0, nonce), 5, bytes((DIAGNOSTICS, 0, 0)))
+    pdu = _encoded(ReturnQueryDataRequest(message=nonce))
+    return Request(unit, pdu, 5, pdu[:3])
+
+
+_READS: dict[str, type[ModbusPDU]] = {
+    "coil": ReadCoilsRequest,
+    "discrete": ReadDiscreteInputsRequest,
+    "holding": ReadHoldingRegistersRequest,
+    "input": ReadInputRegistersRequest,
+}
+
+
+def _encoded(pdu: ModbusPDU) -> bytes:
+    return bytes((pdu.function_code,)) + pdu.encode()
 
 
 def check_answer(request: Request, pdu: bytes) -> None:

@@ -136,7 +136,7 @@ class Rtu:
 
 def _rtu_size(frame: bytes, request: Request) -> int | None:
     """Length of the whole frame; None while it cannot be told. FramingError when it is not the answer asked for."""
-    if frame[0] != request.unit:
+    if frame[:1] not in (b"", bytes((request.unit,))):
         raise FramingError(f"unit {frame[0]} answered, {request.unit} asked")
     if len(frame) < 2:
         return None

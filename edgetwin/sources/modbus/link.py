@@ -49,7 +49,10 @@ from edgetwin.sources.modbus.turns import Turns
 from edgetwin.sources.modbus.units import Unit
 from edgetwin.sources.modbus.wires import Opener, Wire
 
-RECONNECT_FIRST_S, RECONNECT_MAX_S = 0.5, 30.0
+RECONNECT_FIRST_S, RECONNECT_MAX_S = 0.5, 10.0
+UNPROVED_MAX_S = 1.0
+"""Longest pause after connections that were made and then brought nothing but faults."""
+
 RTU_FRAME_MAX = 256
 SILENCE_CHARS = 3.5
 SILENCE_MIN_NS = 1_750_000
@@ -144,9 +147,13 @@ class Link:
         return state
 
     def wait_ns(self, unit: int) -> int:
-        """How long a poll of the unit is better left out: it is silent, or the connection was just refused."""
+        """How long a poll of the unit is better left out: it is silent, or the connection was just refused.
+
+        A silent unit is left alone for the sake of others: one that has the link to itself is asked at every poll.
+        """
         now_ns = self._clock.monotonic_ns()
-        wait_ns = self.unit(unit).wait_ns(now_ns)
+        state = self.unit(unit)
+        wait_ns = state.wait_ns(now_ns) if len(self.units) > 1 else 0
         return wait_ns if self._wire is not None else max(wait_ns, self._retry_ns - now_ns)
 
     # ---- requests
@@ -257,8 +264,8 @@ class Link:
         self._pause()
         raise LinkError(message, hint=hint)
 
-    def _pause(self) -> None:
-        self._retry_ns = self._clock.monotonic_ns() + round(self._backoff.next_s() * NS)
+    def _pause(self, longest_s: float = RECONNECT_MAX_S) -> None:
+        self._retry_ns = self._clock.monotonic_ns() + round(min(self._backoff.next_s(), longest_s) * NS)
 
     def _drop(self, reason: str, fault: LinkError | None = None) -> None:
         """End the connection and every request on it. A serial line stays open, unless it is lost or closed."""
@@ -304,7 +311,7 @@ class Link:
             return
         self._unproved += 1
         if self._unproved > 1:
-            self._pause()
+            self._pause(UNPROVED_MAX_S)
 
     # ---- one exchange
 
@@ -379,19 +386,14 @@ class Link:
         self._drop(fault.message, LinkError(f"dropped, as unit {exchange.request.unit} did not answer", sent=True))
 
     def _failed(self, unit: int, timeout_s: float, exc: LinkError) -> None:
-        """What a request that failed says about its unit and, where nobody else answers, about the connection."""
+        """What a request that failed says about its unit."""
         culprit = isinstance(exc, (NoAnswerError, FramingError))
         state = self.unit(unit)
         if culprit:
             state.failed(self._clock.monotonic_ns(), timeout_s, silent=isinstance(exc, NoAnswerError))
-        if isinstance(exc, NoAnswerError) and not self._proved and not self._others_well(unit):
-            self._pause_unless_proved()
         if self.place.rtu:
             state.doubt()
             self._quiet(timeout_s if isinstance(exc, NoAnswerError) else 0.0)
-
-    def _others_well(self, unit: int) -> bool:
-        return any(not state.failures for number, state in self.units.items() if number != unit)
 
     def _give_up(self, unit: int, timeout_s: float) -> None:
         """Nobody waits for the answer any more, but it may come."""

@@ -269,7 +269,11 @@ class ModbusSource:
             outcome = "timed_out"
         self.units[poll.group.unit].failed(outcome, str(exc))
         self._check_up(exc)
-        self._put_off(poll, self.link.wait_ns(poll.group.unit))
+        wait_ns = self.link.wait_ns(poll.group.unit)
+        if outcome == "wrong" and not wait_ns:
+            self._done(poll)  # the same again would not be better: the others first
+        else:
+            self._put_off(poll, wait_ns)
 
     def _put_off(self, poll: Poll, wait_ns: int) -> None:
         now_ns = self._clock.monotonic_ns()

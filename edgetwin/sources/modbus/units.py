@@ -1,9 +1,10 @@
 """A unit behind a link: whether it answers, and when a silent one is asked again (a circuit breaker).
 
-The first failure costs the unit at most one poll. From the second on it is left alone for twice its time-out, and for
-twice as long after each further one, up to half a minute: what is asked then is the probe. So a dead unit takes an ever
-smaller share of a shared bus, and the first answer brings it back in full. Pauses are drawn between half and all of
-that, so that the probes of many dead units do not fall together.
+The first failure costs the unit at most one poll, and an answer that cannot be read, which takes no time from others,
+is forgiven twice. After that it is left alone for twice its time-out, and for twice as long after each further one, up
+to half a minute: what is asked then is the probe. So a dead unit takes an ever smaller share of a shared bus, and the
+first answer brings it back in full. Pauses are drawn between half and all of that, so that the probes of many dead
+units do not fall together.
 """
 
 from __future__ import annotations
@@ -40,10 +41,11 @@ class Unit:
     def failed(self, now_ns: int, timeout_s: float, *, silent: bool) -> None:
         """No answer (``silent``), or one that could not be read."""
         self.failures += 1
-        if self.failures == 1:
-            pause_s = timeout_s if silent else 0.0
+        forgiven = 1 if silent else 2
+        if self.failures > forgiven:
+            pause_s = 2.0 * timeout_s * 2.0 ** min(self.failures - forgiven - 1, _DOUBLINGS_MAX)
         else:
-            pause_s = 2.0 * timeout_s * 2.0 ** min(self.failures - 2, _DOUBLINGS_MAX)
+            pause_s = timeout_s if silent else 0.0
         self.resume_ns = now_ns + round(min(pause_s, PAUSE_MAX_S) * self._rng.uniform(0.5, 1.0) * NS)
 
     def answered(self) -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from edgetwin.sources.modbus.schedule import Schedule, phase, spread
 
+
 def test_schedule_keeps_to_its_grid() -> None:
     schedule = Schedule(5_000_000, 10_000_000)
     assert schedule.advance(8_000_000) == 0

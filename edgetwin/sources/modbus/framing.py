@@ -9,7 +9,7 @@ Line V1.02, section 2.5.1). No buffer grows beyond one frame for each request th
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -26,11 +26,11 @@ class Framing(Protocol):
     def encode(self, transaction: int, request: Request) -> bytes:
         """The frame of a request."""
 
-    def feed(self, data: bytes, waiting: dict[int, Request]) -> Iterator[tuple[int, bytes]]:
+    def feed(self, data: bytes, waiting: Mapping[int, Request]) -> list[tuple[int, bytes]]:
         """Transaction and PDU of each whole answer in what has come so far.
 
-        ``waiting`` holds the requests without an answer by transaction, as they are when the iterator is advanced.
-        FramingError when what came cannot be an answer to one of them.
+        ``waiting`` holds the requests without an answer by transaction. FramingError, and no answer at all, when any of
+        what came cannot be an answer to one of them: the end of a frame cut short may be the head of the next.
         """
 
     def reset(self) -> None:
@@ -52,23 +52,26 @@ class Mbap:
         """Forget a part of a frame."""
         self._buffer = b""
 
-    def feed(self, data: bytes, waiting: dict[int, Request]) -> Iterator[tuple[int, bytes]]:
+    def feed(self, data: bytes, waiting: Mapping[int, Request]) -> list[tuple[int, bytes]]:
         """See :class:`Framing`."""
         buffer = data if self._datagrams else self._buffer + data
         self._buffer = b""
+        answers: dict[int, bytes] = {}
         at = 0
         while at < len(buffer):
+            left = {t: r for t, r in waiting.items() if t not in answers} if answers else waiting
             end = self._end(buffer, at)
             if end is None:
                 if self._datagrams:
                     raise FramingError("a datagram holds a part of a frame")
-                self._check_start(buffer[at : at + 2], waiting)
+                self._check_start(buffer[at : at + 2], left)
                 self._buffer = buffer[at:]
-                return
-            answer = self._frame(buffer, at, end, waiting)
+                break
+            answer = self._frame(buffer, at, end, left)
             at = end
             if answer is not None:
-                yield answer
+                answers[answer[0]] = answer[1]
+        return list(answers.items())
 
     def _end(self, buffer: bytes, at: int) -> int | None:
         """Where the frame from ``at`` ends; None while bytes are missing."""
@@ -82,12 +85,12 @@ class Mbap:
         end = at + 6 + length
         return end if end <= len(buffer) else None
 
-    def _check_start(self, head: bytes, waiting: dict[int, Request]) -> None:
+    def _check_start(self, head: bytes, waiting: Mapping[int, Request]) -> None:
         """A frame that nobody waits for need not come whole to be refused."""
         if len(head) == 2 and int.from_bytes(head, "big") not in waiting:
             raise FramingError(f"transaction {int.from_bytes(head, 'big')} answered, {_names(waiting)} asked")
 
-    def _frame(self, buffer: bytes, at: int, end: int, waiting: dict[int, Request]) -> tuple[int, bytes] | None:
+    def _frame(self, buffer: bytes, at: int, end: int, waiting: Mapping[int, Request]) -> tuple[int, bytes] | None:
         transaction = buffer[at] << 8 | buffer[at + 1]
         request = waiting.get(transaction)
         if request is None:
@@ -114,7 +117,7 @@ class Rtu:
         """Forget a part of a frame."""
         self._buffer = b""
 
-    def feed(self, data: bytes, waiting: dict[int, Request]) -> Iterator[tuple[int, bytes]]:
+    def feed(self, data: bytes, waiting: Mapping[int, Request]) -> list[tuple[int, bytes]]:
         """See :class:`Framing`."""
         if not waiting:
             raise FramingError(f"{len(data)} bytes that nobody asked for")
@@ -123,7 +126,7 @@ class Rtu:
         size = _rtu_size(frame, request)
         if size is None or len(frame) < size:
             self._buffer = frame
-            return
+            return []
         self._buffer = b""
         if len(frame) > size:
             raise FramingError(f"{len(frame) - size} bytes follow the answer")
@@ -131,7 +134,7 @@ class Rtu:
             raise FramingError("the checksum of the answer is wrong")
         if request.function <= 4 and frame == self.encode(transaction, request):
             raise FramingError("the request itself came back", hint="turn off the echo of the line adapter")
-        yield transaction, frame[1:-2]
+        return [(transaction, frame[1:-2])]
 
 
 def _rtu_size(frame: bytes, request: Request) -> int | None:
@@ -154,5 +157,5 @@ def _crc(data: bytes) -> int:
     return int(crc16(np.frombuffer(data, np.uint8)))
 
 
-def _names(waiting: dict[int, Request]) -> str:
+def _names(waiting: Mapping[int, Request]) -> str:
     return " and ".join(map(str, waiting)) or "none"

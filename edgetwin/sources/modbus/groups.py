@@ -19,13 +19,17 @@ _ONCE_NS = 3600 * 1_000_000_000
 
 @dataclass(slots=True, eq=False)
 class Poll:
-    """A block and when it is asked. ``live`` until the plan has others in its place; ``retry``: of a bad register."""
+    """A block and when it is asked.
+
+    ``live`` until the plan has others in its place; ``retry``: of a bad register; ``given``: the device gave it.
+    """
 
     group: Group
     block: Block
     schedule: Schedule
     retry: bool = False
     live: bool = True
+    given: bool = False
 
     @property
     def key(self) -> tuple[int, int, bytes]:
@@ -66,7 +70,8 @@ class Group:
 
     def taken(self, poll: Poll) -> bool:
         """The block was given; whether the plan has to be made anew."""
-        return self._refusals.taken(poll.block)
+        first, poll.given = not poll.given, True
+        return self._refusals.taken(poll.block, first=first)
 
     def refused(self, poll: Poll, code: int, now_ns: int) -> None:
         """The block was refused; the plan has to be made anew."""

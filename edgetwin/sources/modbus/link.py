@@ -59,6 +59,9 @@ SILENCE_MIN_NS = 1_750_000
 RTU_FRAME_MIN = 5
 BROADCAST = 0
 BROADCAST_TURNAROUND_S = 0.1
+TRANSACTION_STEP = 0x9E37
+"""Odd, so that every id comes once before one comes again; and not 1, so that a device off by one is caught."""
+
 NOISE_MAX = 8
 """Time-outs of noise on a line after which a request gives up waiting for silence."""
 
@@ -319,7 +322,7 @@ class Link:
         if self._wire is None:  # lost while we waited for silence
             raise LinkError(self.last_error)
         loop = asyncio.get_running_loop()
-        transaction = self._transaction = (self._transaction + 1) & 0xFFFF
+        transaction = self._transaction = (self._transaction + TRANSACTION_STEP) & 0xFFFF
         exchange = _Exchange(request, loop.create_future())
         frame = self._framing.encode(transaction, request)
         limit_s = timeout_s + self.place.char_s * (len(frame) + request.size + 3)

@@ -31,7 +31,7 @@ from edgetwin.sources.modbus.groups import Group, GroupKey, Poll, size_key
 from edgetwin.sources.modbus.link import Words
 from edgetwin.sources.modbus.links import Links
 from edgetwin.sources.modbus.plan import Limits, check_fits, request_words
-from edgetwin.sources.modbus.refusals import SPLITTING, BadRegister, BlockSize
+from edgetwin.sources.modbus.refusals import RETRY_FIRST_S, SPLITTING, BadRegister, BlockSize
 
 if TYPE_CHECKING:
     from edgetwin.engine import Engine
@@ -280,6 +280,9 @@ class ModbusSource:
         poll.schedule.skip(now_ns, now_ns + wait_ns)
 
     def _done(self, poll: Poll) -> None:
+        if poll.retry:  # has told nothing about its register
+            self._put_off(poll, round(RETRY_FIRST_S * NS))
+            return
         self.overruns += poll.schedule.advance(self._clock.monotonic_ns())
 
     def _replan(self, poll: Poll, *, refused: bool = False) -> None:

@@ -2,7 +2,8 @@
 
 A request that is refused (illegal address, illegal value, device failure) is split in two, at a hole near its middle
 where it has one, and both halves are asked at once; so on until the register at fault is alone. It is then left out and
-asked alone after a pause that doubles from ten seconds to an hour. When everything is bad, one stands for all.
+asked alone after a pause that doubles from ten seconds to an hour; to a minute if the device ever gave it, for some
+refuse everything while they start. When everything is bad, one stands for all.
 
 When both halves are taken, no register was at fault: the request was too long, or went over something that must not be
 read along. A hole at the seam is then never read over again; without a hole, the length is the cause unless one as long
@@ -24,7 +25,7 @@ SPLITTING = (1, 2, 3, 4)
 """Exceptions that are the request's own fault; others (busy, gateway) pass."""
 
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS = 1, 2
-RETRY_FIRST_S, RETRY_MAX_S = 10.0, 3600.0
+RETRY_FIRST_S, RETRY_MAX_S, RETRY_GIVEN_MAX_S = 10.0, 3600.0, 60.0
 _DOUBLINGS_MAX = 10
 
 Span = tuple[int, int]
@@ -54,10 +55,11 @@ class BlockSize:
 
 @dataclass(slots=True)
 class BadRegister:
-    """A value that the device does not give. ``retry_ns`` (monotonic): when it is asked again."""
+    """A value that the device does not give (``given``: it once did). ``retry_ns`` (monotonic): when to ask again."""
 
     binding: Binding
     code: int
+    given: bool
     refusals: int = 1
     retry_ns: int = 0
 
@@ -68,7 +70,8 @@ class BadRegister:
 
     def refused(self, code: int, now_ns: int) -> None:
         """Once more."""
-        pause_s = min(RETRY_FIRST_S * 2.0 ** min(self.refusals - 1, _DOUBLINGS_MAX), RETRY_MAX_S)
+        longest_s = RETRY_GIVEN_MAX_S if self.given else RETRY_MAX_S
+        pause_s = min(RETRY_FIRST_S * 2.0 ** min(self.refusals - 1, _DOUBLINGS_MAX), longest_s)
         self.code, self.refusals, self.retry_ns = code, self.refusals + 1, now_ns + round(pause_s * NS)
 
 
@@ -102,6 +105,7 @@ class Refusals:
         self._size = size
         self._planned_size = size.count_max
         self._bad: dict[Span, BadRegister] = {}
+        self._given: set[Span] = set()
         self._cuts: set[int] = set()
         self._splits: dict[Span, _Split] = {}
         self._strikes: Counter[int] = Counter()
@@ -131,8 +135,10 @@ class Refusals:
 
     # ---- answers; each returns whether the plan has to be made anew
 
-    def taken(self, block: Block) -> bool:
-        """The device gave it."""
+    def taken(self, block: Block, *, first: bool) -> bool:
+        """The device gave it, for the ``first`` time."""
+        if first:
+            self._given.update((b.start, b.end) for b in block.bindings)
         if block.count > self._size.taken:
             self._size.taken = block.count
             self._size.refused = max(self._size.refused, block.count + 1)
@@ -159,7 +165,7 @@ class Refusals:
 
     def _leave_out(self, bindings: list[Binding], code: int, now_ns: int) -> None:
         for binding in bindings:
-            bad = BadRegister(binding, code)
+            bad = BadRegister(binding, code, (binding.start, binding.end) in self._given)
             bad.refused(code, now_ns)
             self._bad[bad.span] = bad
 

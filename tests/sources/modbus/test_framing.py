@@ -112,6 +112,13 @@ def test_a_datagram_is_a_whole_frame_and_a_duplicate_is_passed_over() -> None:
         heard(framing, MBAP[:-1])
 
 
+@given(st.integers(7, len(MBAP) - 1))
+def test_a_frame_cut_short_is_not_completed_from_the_next(size: int) -> None:
+    asked = {7: ASKED, 9: ASKED}
+    with pytest.raises(FramingError):
+        Mbap().feed(MBAP[:size] + b"\x00\x09" + MBAP[2:], asked)
+
+
 @given(st.binary(max_size=400), st.booleans())
 def test_noise_is_never_an_answer_and_never_kept(noise: bytes, rtu: bool) -> None:
     framing: Framing = Rtu() if rtu else Mbap()

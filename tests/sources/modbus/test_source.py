@@ -193,6 +193,7 @@ async def test_a_wrong_answer_is_counted_and_the_connection_stays(change: Callab
         pytest.param(lambda f: f[:6] + b"\x63" + f[7:], id="unit"),
         pytest.param(lambda f: b"\xff\xff" + f[2:], id="transaction"),
         pytest.param(lambda _: b"\xde\xad\xbe\xef" * 20, id="garbage"),
+        pytest.param(lambda f: f + f, id="twice"),
         pytest.param(lambda f: f[:4] + b"\xff\xff" + f[6:], id="endless length"),
     ],
 )
@@ -205,16 +206,6 @@ async def test_a_stream_out_of_step_is_counted_and_made_anew(change: Callable[[b
             await engine.until_heard(0, times=2)  # the other block keeps flowing
             assert liar.connections >= 2
     assert all(b.slot.tolist() == [0] and b.value.tolist() == [7.0] for b in engine.batches)
-
-
-async def test_an_answer_that_comes_twice_costs_the_connection_and_no_value() -> None:
-    async with lying(replying(lambda f: f + f)) as (liar, port):
-        engine = Recorder(twin(holding(0), holding(100), holding(101)))
-        source = make(port, engine, timeout=60.0)
-        async with running(source):
-            await engine.until_heard(0, 1, 2, times=3)
-            await liar.until(lambda: liar.connections >= 3)
-    assert {v for values in engine.values.values() for v in values} == {7.0}
 
 
 async def test_answers_that_come_byte_by_byte_are_read() -> None:

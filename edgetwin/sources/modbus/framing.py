@@ -26,10 +26,11 @@ class Framing(Protocol):
     def encode(self, transaction: int, request: Request) -> bytes:
         """The frame of a request."""
 
-    def feed(self, data: bytes, waiting: Mapping[int, Request]) -> list[tuple[int, bytes]]:
+    def feed(self, data: bytes, waiting: Mapping[int, Request], *, paused: bool = False) -> list[tuple[int, bytes]]:
         """Transaction and PDU of each whole answer in what has come so far.
 
-        ``waiting`` holds the requests without an answer by transaction. FramingError, and no answer at all, when any of
+        ``waiting`` holds the requests without an answer by transaction; ``paused``: there was a silence before ``data``
+        longer than frames have inside. FramingError, and no answer at all, when any of
         what came cannot be an answer to one of them: the end of a frame cut short may be the head of the next.
         """
 
@@ -52,7 +53,7 @@ class Mbap:
         """Forget a part of a frame."""
         self._buffer = b""
 
-    def feed(self, data: bytes, waiting: Mapping[int, Request]) -> list[tuple[int, bytes]]:
+    def feed(self, data: bytes, waiting: Mapping[int, Request], *, paused: bool = False) -> list[tuple[int, bytes]]:  # noqa: ARG002
         """See :class:`Framing`."""
         buffer = data if self._datagrams else self._buffer + data
         self._buffer = b""
@@ -99,6 +100,8 @@ class Mbap:
             raise FramingError(f"transaction {transaction} answered, {_names(waiting)} asked")
         if buffer[at + 6] != request.unit:
             raise FramingError(f"unit {buffer[at + 6]} answered, {request.unit} asked")
+        if len(waiting) > 1:
+            _check_whole(buffer[at + 7 : end], transaction, waiting)
         return transaction, buffer[at + 7 : end]
 
 
@@ -117,8 +120,12 @@ class Rtu:
         """Forget a part of a frame."""
         self._buffer = b""
 
-    def feed(self, data: bytes, waiting: Mapping[int, Request]) -> list[tuple[int, bytes]]:
+    def feed(self, data: bytes, waiting: Mapping[int, Request], *, paused: bool = False) -> list[tuple[int, bytes]]:
         """See :class:`Framing`."""
+        if paused and self._buffer and not _crc(self._buffer):
+            raise FramingError(
+                "the answer is a whole frame, but a shorter one"
+            )  # a zero byte would not break its checksum
         if not waiting:
             raise FramingError(f"{len(data)} bytes that nobody asked for")
         ((transaction, request),) = waiting.items()
@@ -135,6 +142,17 @@ class Rtu:
         if request.function <= 4 and frame == self.encode(transaction, request):
             raise FramingError("the request itself came back", hint="turn off the echo of the line adapter")
         return [(transaction, frame[1:-2])]
+
+
+def _check_whole(pdu: bytes, transaction: int, waiting: Mapping[int, Request]) -> None:
+    """FramingError when the header of another answer stands inside: the frame was cut short, and the next followed."""
+    for other, request in waiting.items():
+        if other == transaction:
+            continue
+        head = _MBAP.pack(other, 0, request.size + 1, request.unit)
+        at = pdu.find(head[:4])
+        if at >= 0 and pdu[at + 4 : at + 7] in (head[4:], b"\0\3" + head[6:]):
+            raise FramingError(f"the answer to transaction {transaction} is cut short")
 
 
 def _rtu_size(frame: bytes, request: Request) -> int | None:

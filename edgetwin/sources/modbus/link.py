@@ -9,7 +9,8 @@ fault depends on what ties an answer to its request:
   comes is thrown away (over TCP the connection is dropped as well). Then, since a device answers in the order in
   which it was asked, the unit has to answer a *probe* before it is asked anything else: Return Query Data (function
   8), whose answer, be it the echo or an exception, looks like that of no read and no write. Once it has come, nothing
-  older can. A unit that ignores function 8 against the specification is asked without, after two more silences.
+  older can. A unit that ignores function 8 against the specification is asked the same thing once more than it owes
+  answers: whatever came before, the last of them answers that question, however late they are.
 
 Source: MODBUS over Serial Line V1.02, sections 2.4.1 (one master, one request at a time) and 2.5.1.1 (silence of 3.5
 characters between frames, 1.75 ms above 19200 baud); Application Protocol V1.1b3, section 6.8 (diagnostics).
@@ -30,7 +31,8 @@ from edgetwin.clock import NS, Clock
 from edgetwin.config.modbus_urls import ModbusPlace
 from edgetwin.sources.backoff import Backoff
 from edgetwin.sources.modbus.frames import (
-    DIAGNOSTICS,
+    COUNT_MAX,
+    READ,
     UNREACHED,
     FramingError,
     LinkError,
@@ -57,6 +59,9 @@ RTU_FRAME_MAX = 256
 SILENCE_CHARS = 3.5
 SILENCE_MIN_NS = 1_750_000
 RTU_FRAME_MIN = 5
+PAUSED_NS = 10_000_000
+"""A silence that a frame seldom has inside, whatever adapters and networks do to it."""
+
 BROADCAST = 0
 BROADCAST_TURNAROUND_S = 0.1
 TRANSACTION_STEP = 0x9E37
@@ -215,10 +220,10 @@ class Link:
             if self._wire is None:
                 await self._connect(timeout_s)
             if self.place.rtu:
+                await self._settle(request, timeout_s)
                 await self._silence(timeout_s)
                 if request.unit == BROADCAST:
                     return self._broadcast(request)
-                await self._settle(request.unit, timeout_s)
             return await self._exchange(request, timeout_s)
         finally:
             self._turns.give()
@@ -288,12 +293,13 @@ class Link:
 
     def received(self, data: bytes) -> None:
         """Bytes have come."""
-        now_ns = self._heard_ns = self._clock.monotonic_ns()
+        now_ns = self._clock.monotonic_ns()
+        paused, self._heard_ns = now_ns - self._heard_ns > PAUSED_NS, now_ns
         if self.place.rtu and not self._waiting:
             self._unasked(len(data))
             return
         try:
-            for transaction, pdu in self._framing.feed(data, self._waiting):
+            for transaction, pdu in self._framing.feed(data, self._waiting, paused=paused):
                 del self._waiting[transaction]
                 answer = self._exchanges[transaction].answer
                 if not answer.done():
@@ -355,16 +361,16 @@ class Link:
             self._proved = True
             if exc.code in UNREACHED:
                 unit.failed(answered_ns, timeout_s, silent=True)
+                if self.place.rtu:  # a gateway has spoken for it
+                    unit.unanswered()
             else:
                 self._well(unit)
-                self._settled_by(unit, request)
             raise
         except WrongAnswerError:
             if self.place.rtu:  # perhaps that of an earlier request
                 self._give_up(request.unit, timeout_s)
             raise
         self._well(unit)
-        self._settled_by(unit, request)
         took_ns = answered_ns - sent_ns
         now_ns = self._clock.monotonic_ns()
         return Answer(pdu, self._clock.wall_ns() - (now_ns - answered_ns) - took_ns // 2, took_ns)
@@ -375,10 +381,6 @@ class Link:
         self.last_error = ""
         self._backoff.reset()
         unit.answered()
-
-    def _settled_by(self, unit: Unit, request: Request) -> None:
-        if unit.unsettled and request.pdu[0] != DIAGNOSTICS:
-            unit.answered_unprobed()
 
     def _expired(self, exchange: _Exchange, timeout_s: float) -> None:
         if exchange.answer.done():
@@ -395,14 +397,14 @@ class Link:
         if culprit:
             state.failed(self._clock.monotonic_ns(), timeout_s, silent=isinstance(exc, NoAnswerError))
         if self.place.rtu:
-            state.doubt()
+            state.unanswered()
             self._quiet(timeout_s if isinstance(exc, NoAnswerError) else 0.0)
 
     def _give_up(self, unit: int, timeout_s: float) -> None:
         """Nobody waits for the answer any more, but it may come."""
         self._drop("request given up", LinkError("dropped, as another request was given up", sent=True))
         if self.place.rtu:
-            self.unit(unit).doubt()
+            self.unit(unit).unanswered()
             self._quiet(timeout_s)
 
     # ---- RTU only
@@ -428,7 +430,7 @@ class Link:
         """Noise, or what is left of an answer given up; when it is as long as an answer, perhaps one sent twice."""
         self._surplus += size
         if self._surplus >= RTU_FRAME_MIN and self._last_unit is not None:
-            self.unit(self._last_unit).doubt()
+            self.unit(self._last_unit).doubted()
 
     def _broadcast(self, request: Request) -> Answer:
         """Every unit of the line obeys and none answers; they are given time to do so."""
@@ -438,27 +440,47 @@ class Link:
         self._quiet(BROADCAST_TURNAROUND_S)
         return Answer(b"", self._clock.wall_ns(), 0)
 
-    async def _settle(self, unit: int, timeout_s: float) -> None:
-        """Make sure that no answer to an earlier request of the unit can come any more."""
-        state = self.unit(unit)
-        if not state.unsettled:
-            return
-        if state.deaf or state.probes_lost:
-            self._quiet(2.0 * timeout_s)
-            await self._silence(timeout_s)
-            return
+    async def _settle(self, request: Request, timeout_s: float) -> None:
+        """Make sure that no answer to an earlier request of the unit can be taken for that to ``request``."""
+        state = self.unit(request.unit)
         try:
-            await self._exchange(probe_request(unit, self._rng.randrange(65536)), timeout_s)
-        except RefusalError as exc:
-            if exc.code in UNREACHED:
-                raise
+            if state.owed and not state.deaf:
+                await self._probe(state, request.unit, timeout_s)
+            while state.owed:
+                await self._ask_in_vain(_harmless(request), timeout_s)
+                state.owed -= 1
         except WrongAnswerError as exc:
             raise LinkError(exc.message) from exc
         except LinkError as exc:
-            state.probes_lost += isinstance(exc, NoAnswerError)
-            exc.sent = False
+            exc.sent = False  # what was asked for was not
+            raise
+
+    async def _probe(self, state: Unit, unit: int, timeout_s: float) -> None:
+        try:
+            await self._ask_in_vain(probe_request(unit, self._rng.randrange(65536)), timeout_s)
+        except NoAnswerError:
+            state.deaf = True
             raise
         state.settled()
+
+    async def _ask_in_vain(self, request: Request, timeout_s: float) -> None:
+        """For the sake of having an answer; an exception response is one."""
+        await self._silence(timeout_s)
+        try:
+            await self._exchange(request, timeout_s)
+        except RefusalError as exc:
+            if exc.code in UNREACHED:
+                raise
+
+
+def _harmless(request: Request) -> Request:
+    """The request itself, or for a write the reading of what it will change."""
+    table = {5: "coil", 15: "coil", 6: "holding", 16: "holding"}.get(request.function)
+    if table is None:
+        return request
+    many = request.function in (15, 16)
+    address, count = int.from_bytes(request.pdu[1:3], "big"), int.from_bytes(request.pdu[3:5], "big") if many else 1
+    return read_request(request.unit, table, address, min(count, COUNT_MAX[READ[table]]))
 
 
 class _Ear:

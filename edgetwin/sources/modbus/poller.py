@@ -354,7 +354,7 @@ class ModbusSource:
                 table=binding.table,
                 address=binding.start,
                 registers=binding.end - binding.start,
-                exception=register.code,
+                code=register.code,
                 error=EXCEPTIONS.get(register.code, "unknown"),
                 suppressed=suppressed,
             )

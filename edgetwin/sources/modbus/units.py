@@ -14,23 +14,25 @@ import random
 from edgetwin.clock import NS
 
 PAUSE_MAX_S = 30.0
+OWED_MAX = 8
+"""No device keeps more requests waiting than this; a serial one has a single buffer."""
+
 _DOUBLINGS_MAX = 20
 
 
 class Unit:
     """``failures`` in a row; ``resume_ns`` (monotonic) before which it is not polled.
 
-    ``unsettled``: an answer to an earlier request may still be under way, and RTU could not tell it from the next one.
-    ``probes_lost``: requests of Return Query Data without an answer since then; ``deaf`` to them: it never answers any.
+    ``owed``: how many answers to earlier requests may still be under way, which RTU could not tell from the next one.
+    ``deaf``: it has let a probe (Return Query Data) go by without a word, so it is not probed again.
     """
 
-    __slots__ = ("_rng", "deaf", "failures", "probes_lost", "resume_ns", "unsettled")
+    __slots__ = ("_rng", "deaf", "failures", "owed", "resume_ns")
 
     def __init__(self, rng: random.Random) -> None:
         self.failures = 0
         self.resume_ns = 0
-        self.unsettled = False
-        self.probes_lost = 0
+        self.owed = 0
         self.deaf = False
         self._rng = rng
 
@@ -53,19 +55,14 @@ class Unit:
         self.failures = 0
         self.resume_ns = 0
 
-    def doubt(self) -> None:
-        """An answer to what it was asked may still be under way."""
-        if self.unsettled and self.probes_lost and not self.deaf:
-            self.probes_lost = 0  # asked without a probe, and no answer either: probe again
-        self.unsettled = True
+    def unanswered(self) -> None:
+        """A request had no answer, which may still come."""
+        self.owed = min(self.owed + 1, OWED_MAX)
+
+    def doubted(self) -> None:
+        """Something came that nobody asked for: as if one answer were owed."""
+        self.owed = max(self.owed, 1)
 
     def settled(self) -> None:
-        """It has answered a probe: nothing older can come any more."""
-        self.unsettled = self.deaf = False
-        self.probes_lost = 0
-
-    def answered_unprobed(self) -> None:
-        """It has answered after long silence what it was asked, and no probe: it does not know function 8."""
-        self.unsettled = False
-        self.deaf = True
-        self.probes_lost = 0
+        """Nothing older than what is asked next can come any more."""
+        self.owed = 0

@@ -3,6 +3,8 @@
 Register and bit values are a function of (unit, table, address), so that an answer taken for another address shows.
 A mood decides, request by request, what a unit does. On RTU the units share one line and answer strictly in the order
 in which they were asked, as a serial device does; in Modbus TCP a late answer overtakes nothing but may come at any time.
+
+``python -m tests.sources.modbus.hostile --runs 10000`` makes random runs (:mod:`tests.sources.modbus.runs`).
 """
 
 from __future__ import annotations
@@ -231,3 +233,9 @@ def _other_count(pdu: bytes, rng: random.Random) -> bytes:
     if kind == 2:
         return bytes((pdu[0], pdu[1] ^ 1)) + pdu[2:]
     return pdu[:1] + pdu[1:2] + pdu[2:-1]
+
+
+if __name__ == "__main__":
+    from tests.sources.modbus.runs import main
+
+    main()

@@ -119,6 +119,24 @@ def test_a_frame_cut_short_is_not_completed_from_the_next(size: int) -> None:
         Mbap().feed(MBAP[:size] + b"\x00\x09" + MBAP[2:], asked)
 
 
+def test_nor_when_the_next_fits_exactly() -> None:
+    asked = {7: read_request(1, "holding", 0, 8), 9: read_request(1, "holding", 9, 1)}
+    first = Port(Bus(), rtu=False).frame(7, 1, Bus().honest(1, asked[7].pdu))
+    second = Port(Bus(), rtu=False).frame(9, 1, Bus().honest(1, asked[9].pdu))
+    with pytest.raises(FramingError, match="cut short"):
+        Mbap().feed(first[: -len(second)] + second, asked)
+
+
+def test_a_shorter_frame_and_a_zero_byte_are_no_answer() -> None:
+    body = b"\x01\x03\x04\x12\x34\x56"
+    shorter = body + crc16(body).to_bytes(2, "little")
+    assert crc16(shorter + b"\0") == 0
+    framing = Rtu()
+    assert framing.feed(shorter, {7: ASKED}) == []
+    with pytest.raises(FramingError, match="shorter"):
+        framing.feed(b"\0", {7: ASKED}, paused=True)
+
+
 @given(st.binary(max_size=400), st.booleans())
 def test_noise_is_never_an_answer_and_never_kept(noise: bytes, rtu: bool) -> None:
     framing: Framing = Rtu() if rtu else Mbap()

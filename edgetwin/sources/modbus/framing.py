@@ -18,6 +18,7 @@ from edgetwin.kernels.modbus import crc16
 from edgetwin.sources.modbus.frames import EXCEPTION, PDU_MAX, FramingError, Request
 
 _MBAP = struct.Struct(">HHHB")
+MBAP_SIZE = 7
 
 
 class Framing(Protocol):
@@ -69,6 +70,8 @@ class Mbap:
                 self._buffer = buffer[at:]
                 break
             answer = self._frame(buffer, at, end, left)
+            if len(left) > 1 and len(data) < MBAP_SIZE and at == 0:
+                _check_tail(data, answer, left)
             at = end
             if answer is not None:
                 answers[answer[0]] = answer[1]
@@ -142,6 +145,13 @@ class Rtu:
         if request.function <= 4 and frame == self.encode(transaction, request):
             raise FramingError("the request itself came back", hint="turn off the echo of the line adapter")
         return [(transaction, frame[1:-2])]
+
+
+def _check_tail(data: bytes, answer: tuple[int, bytes] | None, waiting: Mapping[int, Request]) -> None:
+    """FramingError when the few bytes that completed a frame are what another answer begins with."""
+    for other, request in waiting.items():
+        if answer is not None and other != answer[0] and _MBAP.pack(other, 0, 0, request.unit)[:4].startswith(data[:4]):
+            raise FramingError(f"the answer to transaction {answer[0]} is cut short")
 
 
 def _check_whole(pdu: bytes, transaction: int, waiting: Mapping[int, Request]) -> None:

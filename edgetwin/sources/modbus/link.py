@@ -9,8 +9,8 @@ fault depends on what ties an answer to its request:
   comes is thrown away (over TCP the connection is dropped as well). Then, since a device answers in the order in
   which it was asked, the unit has to answer a *probe* before it is asked anything else: Return Query Data (function
   8), whose answer, be it the echo or an exception, looks like that of no read and no write. Once it has come, nothing
-  older can. A unit that ignores function 8 against the specification is asked the same thing once more than it owes
-  answers: whatever came before, the last of them answers that question, however late they are.
+  older can. A unit that ignores function 8 against the specification is probed by a reading whose answer is as long as
+  none that may be under way. Only where there is no such reading (a unit with one register), silence has to do.
 
 Source: MODBUS over Serial Line V1.02, sections 2.4.1 (one master, one request at a time) and 2.5.1.1 (silence of 3.5
 characters between frames, 1.75 ms above 19200 baud); Application Protocol V1.1b3, section 6.8 (diagnostics).
@@ -31,8 +31,6 @@ from edgetwin.clock import NS, Clock
 from edgetwin.config.modbus_urls import ModbusPlace
 from edgetwin.sources.backoff import Backoff
 from edgetwin.sources.modbus.frames import (
-    COUNT_MAX,
-    READ,
     UNREACHED,
     FramingError,
     LinkError,
@@ -59,6 +57,9 @@ RTU_FRAME_MAX = 256
 SILENCE_CHARS = 3.5
 SILENCE_MIN_NS = 1_750_000
 RTU_FRAME_MIN = 5
+SILENCE_TIMEOUTS = 8
+"""How many time-outs of silence stand for the proof that nothing is under way, where there is no other."""
+
 PAUSED_NS = 10_000_000
 """A silence that a frame seldom has inside, whatever adapters and networks do to it."""
 
@@ -138,7 +139,7 @@ class Link:
         self._retry_ns = 0
         self._proved = False
         self._unproved = 0
-        self._last_unit: int | None = None
+        self._last: Request | None = None
         self._surplus = 0
         self._users = 0
 
@@ -333,7 +334,7 @@ class Link:
         frame = self._framing.encode(transaction, request)
         limit_s = timeout_s + self.place.char_s * (len(frame) + request.size + 3)
         timer = loop.call_later(limit_s, self._expired, exchange, timeout_s)
-        self._last_unit, self._surplus = request.unit, 0
+        self._last, self._surplus = request, 0
         self._exchanges[transaction] = exchange
         self._waiting[transaction] = request
         exchange.sent_ns = self._clock.monotonic_ns()
@@ -341,10 +342,10 @@ class Link:
         try:
             pdu, answered_ns = await exchange.answer
         except asyncio.CancelledError:
-            self._give_up(request.unit, timeout_s)
+            self._give_up(request, timeout_s)
             raise
         except LinkError as exc:
-            self._failed(request.unit, timeout_s, exc)
+            self._failed(request, timeout_s, exc)
             raise
         finally:
             timer.cancel()
@@ -362,15 +363,17 @@ class Link:
             if exc.code in UNREACHED:
                 unit.failed(answered_ns, timeout_s, silent=True)
                 if self.place.rtu:  # a gateway has spoken for it
-                    unit.unanswered()
+                    unit.doubt(request)
             else:
                 self._well(unit)
             raise
         except WrongAnswerError:
             if self.place.rtu:  # perhaps that of an earlier request
-                self._give_up(request.unit, timeout_s)
+                self._give_up(request, timeout_s)
             raise
         self._well(unit)
+        if self.place.rtu and request.function <= 4:
+            unit.gave(request)
         took_ns = answered_ns - sent_ns
         now_ns = self._clock.monotonic_ns()
         return Answer(pdu, self._clock.wall_ns() - (now_ns - answered_ns) - took_ns // 2, took_ns)
@@ -390,21 +393,21 @@ class Link:
         exchange.answer.set_exception(fault)
         self._drop(fault.message, LinkError(f"dropped, as unit {exchange.request.unit} did not answer", sent=True))
 
-    def _failed(self, unit: int, timeout_s: float, exc: LinkError) -> None:
+    def _failed(self, request: Request, timeout_s: float, exc: LinkError) -> None:
         """What a request that failed says about its unit."""
         culprit = isinstance(exc, (NoAnswerError, FramingError))
-        state = self.unit(unit)
+        state = self.unit(request.unit)
         if culprit:
             state.failed(self._clock.monotonic_ns(), timeout_s, silent=isinstance(exc, NoAnswerError))
         if self.place.rtu:
-            state.unanswered()
+            state.doubt(request)
             self._quiet(timeout_s if isinstance(exc, NoAnswerError) else 0.0)
 
-    def _give_up(self, unit: int, timeout_s: float) -> None:
+    def _give_up(self, request: Request, timeout_s: float) -> None:
         """Nobody waits for the answer any more, but it may come."""
         self._drop("request given up", LinkError("dropped, as another request was given up", sent=True))
         if self.place.rtu:
-            self.unit(unit).unanswered()
+            self.unit(request.unit).doubt(request)
             self._quiet(timeout_s)
 
     # ---- RTU only
@@ -429,8 +432,8 @@ class Link:
     def _unasked(self, size: int) -> None:
         """Noise, or what is left of an answer given up; when it is as long as an answer, perhaps one sent twice."""
         self._surplus += size
-        if self._surplus >= RTU_FRAME_MIN and self._last_unit is not None:
-            self.unit(self._last_unit).doubted()
+        if self._surplus >= RTU_FRAME_MIN and self._last is not None:
+            self.unit(self._last.unit).doubt(self._last)
 
     def _broadcast(self, request: Request) -> Answer:
         """Every unit of the line obeys and none answers; they are given time to do so."""
@@ -442,45 +445,48 @@ class Link:
 
     async def _settle(self, request: Request, timeout_s: float) -> None:
         """Make sure that no answer to an earlier request of the unit can be taken for that to ``request``."""
-        state = self.unit(request.unit)
+        unit = self.unit(request.unit)
         try:
-            if state.owed and not state.deaf:
-                await self._probe(state, request.unit, timeout_s)
-            while state.owed:
-                await self._ask_in_vain(_harmless(request), timeout_s)
-                state.owed -= 1
+            if unit.doubtful and not unit.deaf:
+                await self._probe(unit, request.unit, timeout_s)
+            while unit.doubtful:
+                await self._tell(unit, request, timeout_s)
         except WrongAnswerError as exc:
             raise LinkError(exc.message) from exc
         except LinkError as exc:
             exc.sent = False  # what was asked for was not
             raise
 
-    async def _probe(self, state: Unit, unit: int, timeout_s: float) -> None:
-        try:
-            await self._ask_in_vain(probe_request(unit, self._rng.randrange(65536)), timeout_s)
-        except NoAnswerError:
-            state.deaf = True
-            raise
-        state.settled()
-
-    async def _ask_in_vain(self, request: Request, timeout_s: float) -> None:
-        """For the sake of having an answer; an exception response is one."""
+    async def _probe(self, unit: Unit, number: int, timeout_s: float) -> None:
         await self._silence(timeout_s)
         try:
-            await self._exchange(request, timeout_s)
-        except RefusalError as exc:
+            await self._exchange(probe_request(number, self._rng.randrange(65536)), timeout_s)
+        except NoAnswerError:
+            unit.deaf = True
+            raise
+        except RefusalError as exc:  # as good an answer as any, unless a gateway gives it
             if exc.code in UNREACHED:
                 raise
+        unit.settled()
 
-
-def _harmless(request: Request) -> Request:
-    """The request itself, or for a write the reading of what it will change."""
-    table = {5: "coil", 15: "coil", 6: "holding", 16: "holding"}.get(request.function)
-    if table is None:
-        return request
-    many = request.function in (15, 16)
-    address, count = int.from_bytes(request.pdu[1:3], "big"), int.from_bytes(request.pdu[3:5], "big") if many else 1
-    return read_request(request.unit, table, address, min(count, COUNT_MAX[READ[table]]))
+    async def _tell(self, unit: Unit, request: Request, timeout_s: float) -> None:
+        """Probe a unit that is deaf to function 8."""
+        telling = unit.telling(request)
+        if telling is None:
+            self._quiet(SILENCE_TIMEOUTS * timeout_s)
+            await self._silence(timeout_s)
+            unit.settled()
+            return
+        await self._silence(timeout_s)
+        try:
+            await self._exchange(telling, timeout_s)
+        except RefusalError as exc:
+            unit.refused(telling)
+            unit.doubt(telling)  # the refusal may have been another's
+            if exc.code in UNREACHED:
+                raise
+        else:
+            unit.told(telling)
 
 
 class _Ear:

@@ -10,12 +10,16 @@ units do not fall together.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 from edgetwin.clock import NS
+from edgetwin.sources.modbus.frames import DIAGNOSTICS, READ, Request, read_request
+
+Shape = tuple[int, int]
 
 PAUSE_MAX_S = 30.0
-OWED_MAX = 8
-"""No device keeps more requests waiting than this; a serial one has a single buffer."""
+GOOD_MAX = 8
+"""Readings remembered of each unit."""
 
 _DOUBLINGS_MAX = 20
 
@@ -23,17 +27,18 @@ _DOUBLINGS_MAX = 20
 class Unit:
     """``failures`` in a row; ``resume_ns`` (monotonic) before which it is not polled.
 
-    ``owed``: how many answers to earlier requests may still be under way, which RTU could not tell from the next one.
-    ``deaf``: it has let a probe (Return Query Data) go by without a word, so it is not probed again.
+    For RTU, where nothing but its shape (function and length) ties an answer to a request: ``doubtful`` are the shapes
+    of answers that may still be under way; ``deaf``: it has let a probe (Return Query Data) go by without a word.
     """
 
-    __slots__ = ("_rng", "deaf", "failures", "owed", "resume_ns")
+    __slots__ = ("_good", "_rng", "deaf", "doubtful", "failures", "resume_ns")
 
     def __init__(self, rng: random.Random) -> None:
         self.failures = 0
         self.resume_ns = 0
-        self.owed = 0
         self.deaf = False
+        self.doubtful: set[Shape] = set()
+        self._good: dict[Shape, Request] = {}
         self._rng = rng
 
     def wait_ns(self, now_ns: int) -> int:
@@ -55,14 +60,49 @@ class Unit:
         self.failures = 0
         self.resume_ns = 0
 
-    def unanswered(self) -> None:
-        """A request had no answer, which may still come."""
-        self.owed = min(self.owed + 1, OWED_MAX)
+    def doubt(self, request: Request) -> None:
+        """The answer may still come."""
+        if request.function != DIAGNOSTICS:
+            self.doubtful.add(_shape(request))
 
-    def doubted(self) -> None:
-        """Something came that nobody asked for: as if one answer were owed."""
-        self.owed = max(self.owed, 1)
+    def gave(self, request: Request) -> None:
+        """It has answered a reading."""
+        shape = _shape(request)
+        if shape in self._good or len(self._good) < GOOD_MAX:
+            self._good[shape] = request
+
+    def telling(self, request: Request) -> Request | None:
+        """A reading whose answer looks like none that may be under way: one it gave before, or a part of ``request``."""
+        for shape, good in self._good.items():
+            if shape not in self.doubtful:
+                return good
+        for part in _parts(request):
+            if _shape(part) not in self.doubtful:
+                return part
+        return None
+
+    def refused(self, request: Request) -> None:
+        """Does not give this any more."""
+        self._good.pop(_shape(request), None)
+
+    def told(self, request: Request) -> None:
+        """It has answered ``request``, which was :meth:`telling`: all before are done with, but for others like it."""
+        self.doubtful &= {_shape(request)}
 
     def settled(self) -> None:
         """Nothing older than what is asked next can come any more."""
-        self.owed = 0
+        self.doubtful.clear()
+
+
+def _shape(request: Request) -> Shape:
+    return request.function, request.size
+
+
+def _parts(request: Request) -> Iterator[Request]:
+    """Readings of the first values only."""
+    table = {code: name for name, code in READ.items()}.get(request.function)
+    if table is None:
+        return
+    address, count = int.from_bytes(request.pdu[1:3], "big"), int.from_bytes(request.pdu[3:5], "big")
+    for fewer in range(1, count, 8 if request.function <= 2 else 1):
+        yield read_request(request.unit, table, address, fewer)

@@ -118,21 +118,31 @@ class _Datagrams(_Socket, asyncio.DatagramProtocol):
         self._transport.abort()
 
 
+def _parity(place: ModbusPlace) -> str:
+    """A pseudo-terminal has no parity bit, and refuses to be set to what it is already without."""
+    return "N" if os.path.realpath(place.device).startswith("/dev/pts/") else place.parity
+
+
 class SerialWire:
     """A serial line of this machine, opened for us alone. Raises OSError or ValueError when that fails."""
 
     def __init__(self, place: ModbusPlace, listener: Listener) -> None:
-        import serial  # only gateways with a serial line need it
+        import termios  # not everywhere, and only gateways with a serial line need them
+
+        import serial
 
         self._listener: Listener | None = listener
-        self._port = serial.Serial(
-            place.device,
-            place.baudrate,
-            parity=place.parity,
-            stopbits=place.stopbits,
-            timeout=0,
-            exclusive=True,
-        )
+        try:
+            self._port = serial.Serial(
+                place.device,
+                place.baudrate,
+                parity=_parity(place),
+                stopbits=place.stopbits,
+                timeout=0,
+                exclusive=True,
+            )
+        except termios.error as exc:
+            raise OSError(*exc.args) from exc
         self._fd = self._port.fileno()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._fd, self._readable)

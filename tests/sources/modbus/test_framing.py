@@ -127,6 +127,13 @@ def test_nor_when_the_next_fits_exactly() -> None:
         Mbap().feed(first[: -len(second)] + second, asked)
 
 
+def test_nor_when_the_next_begins_byte_by_byte() -> None:
+    framing = Mbap()
+    assert framing.feed(MBAP[:-1], {7: ASKED, 0x0209: ASKED}) == []
+    with pytest.raises(FramingError, match="cut short"):
+        framing.feed(b"\x02", {7: ASKED, 0x0209: ASKED})
+
+
 def test_a_shorter_frame_and_a_zero_byte_are_no_answer() -> None:
     body = b"\x01\x03\x04\x12\x34\x56"
     shorter = body + crc16(body).to_bytes(2, "little")

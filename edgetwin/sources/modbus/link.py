@@ -10,7 +10,8 @@ fault depends on what ties an answer to its request:
   which it was asked, the unit has to answer a *probe* before it is asked anything else: Return Query Data (function
   8), whose answer, be it the echo or an exception, looks like that of no read and no write. Once it has come, nothing
   older can. A unit that ignores function 8 against the specification is probed by a reading whose answer is as long as
-  none that may be under way. Only where there is no such reading (a unit with one register), silence has to do.
+  none that may be under way. Only where there is no such reading (a unit with one register) it is asked
+  nothing but probes for eight time-outs.
 
 Source: MODBUS over Serial Line V1.02, sections 2.4.1 (one master, one request at a time) and 2.5.1.1 (silence of 3.5
 characters between frames, 1.75 ms above 19200 baud); Application Protocol V1.1b3, section 6.8 (diagnostics).
@@ -31,6 +32,7 @@ from edgetwin.clock import NS, Clock
 from edgetwin.config.modbus_urls import ModbusPlace
 from edgetwin.sources.backoff import Backoff
 from edgetwin.sources.modbus.frames import (
+    DIAGNOSTICS,
     UNREACHED,
     FramingError,
     LinkError,
@@ -57,8 +59,8 @@ RTU_FRAME_MAX = 256
 SILENCE_CHARS = 3.5
 SILENCE_MIN_NS = 1_750_000
 RTU_FRAME_MIN = 5
-SILENCE_TIMEOUTS = 8
-"""How many time-outs of silence stand for the proof that nothing is under way, where there is no other."""
+LATE_TIMEOUTS = 8
+"""So many time-outs after it was last asked, an answer of a unit is not expected any more."""
 
 PAUSED_NS = 10_000_000
 """A silence that a frame seldom has inside, whatever adapters and networks do to it."""
@@ -338,6 +340,8 @@ class Link:
         self._exchanges[transaction] = exchange
         self._waiting[transaction] = request
         exchange.sent_ns = self._clock.monotonic_ns()
+        if request.function != DIAGNOSTICS:
+            self.unit(request.unit).asked_ns = exchange.sent_ns
         self._wire.write(frame)
         try:
             pdu, answered_ns = await exchange.answer
@@ -446,11 +450,16 @@ class Link:
     async def _settle(self, request: Request, timeout_s: float) -> None:
         """Make sure that no answer to an earlier request of the unit can be taken for that to ``request``."""
         unit = self.unit(request.unit)
+        patience_ns = round(LATE_TIMEOUTS * timeout_s * NS)
+        if unit.doubtful and self._clock.monotonic_ns() - unit.asked_ns > patience_ns:
+            unit.doubtful.clear()
         try:
-            if unit.doubtful and not unit.deaf:
-                await self._probe(unit, request.unit, timeout_s)
             while unit.doubtful:
-                await self._tell(unit, request, timeout_s)
+                telling = unit.telling(request)
+                if telling is not None and (unit.deaf or unit.probe_lost):
+                    await self._tell(unit, telling, timeout_s)
+                else:
+                    await self._probe(unit, request.unit, timeout_s)
         except WrongAnswerError as exc:
             raise LinkError(exc.message) from exc
         except LinkError as exc:
@@ -462,24 +471,21 @@ class Link:
         try:
             await self._exchange(probe_request(number, self._rng.randrange(65536)), timeout_s)
         except NoAnswerError:
-            unit.deaf = True
+            unit.probe_lost = True
             raise
         except RefusalError as exc:  # as good an answer as any, unless a gateway gives it
             if exc.code in UNREACHED:
                 raise
-        unit.settled()
+        unit.probed()
 
-    async def _tell(self, unit: Unit, request: Request, timeout_s: float) -> None:
-        """Probe a unit that is deaf to function 8."""
-        telling = unit.telling(request)
-        if telling is None:
-            self._quiet(SILENCE_TIMEOUTS * timeout_s)
-            await self._silence(timeout_s)
-            unit.settled()
-            return
+    async def _tell(self, unit: Unit, telling: Request, timeout_s: float) -> None:
+        """Probe a unit that may be deaf to function 8."""
         await self._silence(timeout_s)
         try:
             await self._exchange(telling, timeout_s)
+        except NoAnswerError:
+            unit.probe_lost = unit.deaf and unit.probe_lost
+            raise
         except RefusalError as exc:
             unit.refused(telling)
             unit.doubt(telling)  # the refusal may have been another's

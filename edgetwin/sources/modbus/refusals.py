@@ -172,7 +172,8 @@ class Refusals:
     def _note(self, block: Block, words: int) -> bool:
         """Enter what became of a part of a split; returns whether that closed any."""
         for split in self._splits.values():
-            if part := split.part(block):
+            part = split.part(block)
+            if part and getattr(split, part) is None:  # else it is only a part of that part
                 setattr(split, part, words)
         return self._close()
 

@@ -28,14 +28,17 @@ class Unit:
     """``failures`` in a row; ``resume_ns`` (monotonic) before which it is not polled.
 
     For RTU, where nothing but its shape (function and length) ties an answer to a request: ``doubtful`` are the shapes
-    of answers that may still be under way; ``deaf``: it has let a probe (Return Query Data) go by without a word.
+    of answers that may still be under way; ``asked_ns`` (monotonic): when it was last asked anything but a probe;
+    ``probe_lost``: the last probe (Return Query Data) had no answer; ``deaf``: and then something else had.
     """
 
-    __slots__ = ("_good", "_rng", "deaf", "doubtful", "failures", "resume_ns")
+    __slots__ = ("_good", "_rng", "asked_ns", "deaf", "doubtful", "failures", "probe_lost", "resume_ns")
 
     def __init__(self, rng: random.Random) -> None:
         self.failures = 0
         self.resume_ns = 0
+        self.asked_ns = 0
+        self.probe_lost = False
         self.deaf = False
         self.doubtful: set[Shape] = set()
         self._good: dict[Shape, Request] = {}
@@ -72,7 +75,7 @@ class Unit:
             self._good[shape] = request
 
     def telling(self, request: Request) -> Request | None:
-        """A reading whose answer looks like none that may be under way: one it gave before, or a part of ``request``."""
+        """A reading whose answer looks like none that may be under way: one given before, or a part of ``request``."""
         for shape, good in self._good.items():
             if shape not in self.doubtful:
                 return good
@@ -88,10 +91,12 @@ class Unit:
     def told(self, request: Request) -> None:
         """It has answered ``request``, which was :meth:`telling`: all before are done with, but for others like it."""
         self.doubtful &= {_shape(request)}
+        self.deaf |= self.probe_lost
 
-    def settled(self) -> None:
-        """Nothing older than what is asked next can come any more."""
+    def probed(self) -> None:
+        """It has answered a probe: all before are done with."""
         self.doubtful.clear()
+        self.deaf = self.probe_lost = False
 
 
 def _shape(request: Request) -> Shape:

@@ -168,9 +168,11 @@ class ModbusSource:
                 await self._until_due()
                 continue
             heap = self._heap
-            await self._ask(poll)
-            if poll.live and heap is self._heap:
-                self._push(poll)
+            try:
+                await self._ask(poll)
+            finally:  # whatever ends this run, the next one goes on with it
+                if poll.live and heap is self._heap:
+                    self._push(poll)
 
     def _next_due(self) -> Poll | None:
         heap, now_ns = self._heap, self._clock.monotonic_ns()

@@ -272,3 +272,23 @@ def test_a_twin_made_later_wakes_a_source_that_had_nothing_to_poll() -> None:
     rig.go(5.0, lambda: rig.engine.listeners[0](twin(holding(0))), 5.0)
     assert len(rig.times(0)) == 5
     assert rig.times(0)[0] > 5.0
+
+
+def test_a_source_that_is_started_again_goes_on() -> None:
+    rig = Rig(Bus(mood=lambda _u, _p: "late", late_s=lambda: 0.3), holding(0))
+
+    async def main() -> None:
+        for _ in range(3):
+            task = asyncio.get_running_loop().create_task(rig.source.run())
+            await rig.bus.seen.wait()
+            await asyncio.sleep(0.01)  # in mid-request
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            rig.bus.seen.clear()
+        task = asyncio.get_running_loop().create_task(rig.source.run())
+        await asyncio.sleep(5.0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    run_virtually(main(), rig.loop)
+    assert len(rig.times(0)) >= 4

@@ -79,7 +79,10 @@ def modbus_place(url: str) -> ModbusPlace:
 
 
 def _serial(url: str) -> ModbusPlace:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ConfigError("the URL cannot be read", hint=_SERIAL_HINT) from None
     device = unquote(parts.path)
     if not url.lower().startswith(f"{SERIAL_SCHEME}:///") or len(device) < 2 or parts.fragment or "\0" in device:
         raise ConfigError("the URL has no path of a serial device", hint=_SERIAL_HINT)

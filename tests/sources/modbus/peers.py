@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import shutil
 import ssl
 import subprocess
@@ -17,9 +19,7 @@ from pymodbus.framer import FramerType
 from pymodbus.server import ModbusSerialServer, ModbusTcpServer, ModbusTlsServer, ModbusUdpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from edgetwin.config.modbus_urls import modbus_place
 from edgetwin.config.schema import Tls
-from edgetwin.sources.modbus.wires import SerialWire
 from tests.conftest import free_port
 from tests.sources.modbus.hostile import Bus, Port, value_of
 from tests.sources.test_mqtt_links import make_certificates
@@ -190,22 +190,38 @@ class _Datagrams(asyncio.DatagramProtocol):
 
 
 class _Line:
-    """The device's end of a serial line."""
+    """The device's end of a serial line: writes as much as it takes, whenever it does."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, end: str) -> None:
         self.port = Port(bus, rtu=True)
+        self.port.send = self._send
+        self._loop = asyncio.get_running_loop()
+        self._fd = os.open(end, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        self._left = b""
+        self._loop.add_reader(self._fd, self._read)
 
-    def received(self, data: bytes) -> None:
-        self.port.feed(data)
+    def _read(self) -> None:
+        try:
+            self.port.feed(os.read(self._fd, 4096))
+        except OSError:  # the other end is gone
+            self._loop.remove_reader(self._fd)
 
-    def lost(self, reason: str) -> None:
-        pass
+    def _send(self, data: bytes) -> None:
+        if not self._left:
+            self._loop.add_writer(self._fd, self._write)
+        self._left += data
 
+    def _write(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._left = self._left[os.write(self._fd, self._left) :]
+        if not self._left:
+            self._loop.remove_writer(self._fd)
 
-def _written_slowly(wire: SerialWire, data: bytes) -> None:
-    """Not more at a time than a line takes."""
-    for i in range(0, len(data), 512):
-        asyncio.get_running_loop().call_later(i * 1e-6, wire.write, data[i : i + 512])
+    def close(self) -> None:
+        self.port.send = lambda data: None  # what is still to come late
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
+        os.close(self._fd)
 
 
 @asynccontextmanager
@@ -215,10 +231,7 @@ async def hostile_peer(kind: str, folder: Path, bus: Bus) -> AsyncIterator[Peer]
     async with AsyncExitStack() as stack:
         line = await stack.enter_async_context(serial_line(folder)) if kind == "rtu" else None
         if line:
-            device = _Line(bus)
-            wire = SerialWire(modbus_place(f"modbus+rtu://{line[1]}"), device)
-            device.port.send = lambda data: _written_slowly(wire, data)
-            stack.callback(wire.close)
+            stack.callback(_Line(bus, line[1]).close)
         elif kind == "udp":
             transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(bus), local_addr=(HOST, port))
             stack.callback(transport.close)

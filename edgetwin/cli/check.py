@@ -1,7 +1,7 @@
-"""`edgetwin check`: validate a configuration and print what would run.
+"""`edgetwin check`: validate a configuration, compile its models and print what would run.
 
 Exit code 0 when the daemon, or `edgetwin replay`, can run the file, 2 when there are faults or parts that this release
-cannot run.
+cannot run, and with --strict also when there are warnings.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgetwin.config.check import Finding, check
+from edgetwin.config.check import Finding, check, hinders
 from edgetwin.config.durations import format_duration
 from edgetwin.config.load import InvalidConfigError, load
 from edgetwin.config.plan import Plan, PlannedTwin, plan
@@ -22,6 +22,7 @@ from edgetwin.errors import ConfigError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument("config", metavar="CONFIG", help="the YAML file")
+    parser.add_argument("--strict", action="store_true", help="take warnings for faults")
     parser.add_argument("--json", action="store_true", help="print the plan, or the faults, as JSON")
 
 
@@ -33,11 +34,16 @@ def run(args: argparse.Namespace) -> int:
     except InvalidConfigError as exc:
         return _refuse([_finding(e) for e in exc.errors], args.json)
     findings = check(config, path.parent)
-    if findings:
+    if not any(map(hinders, findings)):
+        from edgetwin.runtime.soundness import unsound  # brings numba, which a file with faults does not wait for
+
+        findings = [*findings, *unsound(config)]
+    if any(args.strict or hinders(finding) for finding in findings):
         return _refuse(findings, args.json)
+    _tell(findings)
     planned = plan(config)
     if args.json:
-        _print_json({"ok": True, "plan": planned})
+        _print_json({"ok": True, "plan": planned, "warnings": findings})
     else:
         print("\n".join([f"{args.config}: OK", *_lines(planned)]))
     return 0
@@ -48,12 +54,17 @@ def _finding(error: ConfigError) -> Finding:
 
 
 def _refuse(findings: list[Finding], as_json: bool) -> int:
-    for finding in findings:
-        note = "not yet: " if finding.severity == "not_yet" else ""
-        print(f"{note}{finding.error()}", file=sys.stderr)
+    _tell(findings)
     if as_json:
         _print_json({"ok": False, "findings": findings})
     return 2
+
+
+def _tell(findings: list[Finding]) -> None:
+    """One line each to standard error."""
+    notes = {"error": "", "not_yet": "not yet: ", "warning": "warning: "}
+    for finding in findings:
+        print(f"{notes[finding.severity]}{finding.error()}", file=sys.stderr)
 
 
 def _print_json(data: object) -> None:
@@ -82,7 +93,8 @@ def _twin_lines(twin: PlannedTwin) -> list[str]:
     kind = "template" if twin.template else "twin    "
     lines = [f"{kind} {twin.name}: model {twin.model}, report every {format_duration(twin.report_every)}"]
     for signal in twin.signals:
-        unit = f" [{signal.unit}]" if signal.unit else ""
+        to = f" → {signal.converted_to}" if signal.converted_to else ""
+        unit = f" [{signal.unit}{to}]" if signal.unit else ""
         lines.append(f"  signal {signal.name}{unit} from {signal.source}: {signal.binding}")
     states = [f"{s} ±{twin.tolerance[s]:g}" if s in twin.tolerance else s for s in twin.states]
     return [*lines, f"  states {', '.join(states)}"]

@@ -12,18 +12,20 @@ from pathlib import Path as FilePath
 from edgetwin.config.check_connections import check_connections
 from edgetwin.config.check_files import positive
 from edgetwin.config.check_twins import check_twin
+from edgetwin.config.check_units import check_model_units
 from edgetwin.config.equations import equation_model
 from edgetwin.config.findings import Finding, Findings
 from edgetwin.config.models import BUILTIN
 from edgetwin.config.schema import Config, CsvSource
 from edgetwin.errors import ConfigError
 
-__all__ = ["Finding", "check", "replayable", "replays", "runnable"]
+__all__ = ["Finding", "check", "hinders", "replayable", "replays", "runnable"]
 
 
 def check(config: Config, base_dir: FilePath) -> list[Finding]:
-    """Every fault and everything this release cannot run yet; empty when the daemon or `edgetwin replay` can run it.
+    """Every fault, everything this release cannot run yet and every warning.
 
+    Where there are warnings only, the daemon or `edgetwin replay` can run it; see :func:`hinders`.
     ``base_dir`` is the directory of the configuration file, from which files it names are found.
     """
     findings = _findings(config, base_dir)
@@ -36,7 +38,7 @@ def runnable(config: Config, base_dir: FilePath) -> None:
     """Return when the daemon can run the configuration; else raise the first finding as ConfigError."""
     findings = _findings(config, base_dir)
     _refuse_recordings(findings)
-    for finding in _sorted(findings):
+    for finding in filter(hinders, _sorted(findings)):
         raise finding.error()
 
 
@@ -45,8 +47,13 @@ def replayable(config: Config, base_dir: FilePath) -> None:
     findings = _findings(config, base_dir)
     if not any(isinstance(source, CsvSource) for source in config.sources):
         findings.error(("sources",), "there is no csv source to replay", "add one with kind: csv", key=True)
-    for finding in _sorted(findings):
+    for finding in filter(hinders, _sorted(findings)):
         raise finding.error()
+
+
+def hinders(finding: Finding) -> bool:
+    """Whether a configuration with this finding cannot be run."""
+    return finding.severity != "warning"
 
 
 def replays(config: Config) -> bool:
@@ -90,12 +97,14 @@ def _check_names(findings: Findings) -> None:
 
 
 def _check_models(findings: Findings) -> None:
-    """Names and expressions of user models; whether they can be observed is the compiler's to say."""
+    """Names, expressions and units of user models; :mod:`edgetwin.engine.soundness` compiles them."""
     for i, model in enumerate(findings.config.models):
         try:
-            equation_model(model)
+            made = equation_model(model)
         except ConfigError as exc:
             findings.error(("models", i, *exc.path.split(".", 1)), exc.message, exc.hint)
+        else:
+            check_model_units(findings, ("models", i), model, made)
 
 
 def _distinct(findings: Findings, section: str, what: str, names: Iterable[str]) -> None:

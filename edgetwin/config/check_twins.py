@@ -6,6 +6,8 @@ import re
 
 from edgetwin.config.check_files import positive
 from edgetwin.config.check_signals import check_signal
+from edgetwin.config.check_units import check_signal_units
+from edgetwin.config.equations import outside, parameter
 from edgetwin.config.findings import Findings
 from edgetwin.config.models import BUILTIN, ModelRules, model_names, state_names, user_model
 from edgetwin.config.places import Path
@@ -102,6 +104,10 @@ def _check_model(findings: Findings, path: Path, twin: Twin) -> None:
         findings.unknown((*path, "model"), "model", twin.model, model_names(findings.config, twin.model))
 
 
+_OVERRIDES = ("initial", "initial_std", "process_noise")
+"""What a twin may give in place of its model's, when that is one by equations."""
+
+
 def _check_parameters(findings: Findings, path: Path, twin: Twin, rules: ModelRules) -> None:
     for name, value in twin.parameters.items():
         place = (*path, "parameters", name)
@@ -109,6 +115,11 @@ def _check_parameters(findings: Findings, path: Path, twin: Twin, rules: ModelRu
             findings.unknown(place, f"parameter of {twin.model}", name, list(rules.parameters), key=True)
         elif not value > 0:
             findings.error(place, "must be more than 0")
+    for key in _OVERRIDES:
+        if getattr(twin, key):
+            hint = "parameters: {process_noise: …} sets it" if key == "process_noise" else "remove it"
+            message = f"{key} is for models by equations, not for {twin.model}"
+            findings.error((*path, key), message, hint, key=True)
     for name in rules.required:
         if name not in twin.parameters:
             place = (*path, "parameters")
@@ -116,18 +127,45 @@ def _check_parameters(findings: Findings, path: Path, twin: Twin, rules: ModelRu
 
 
 def _check_user_twin(findings: Findings, path: Path, twin: Twin, model: UserModel) -> None:
-    for name in twin.parameters:
+    for name, value in twin.parameters.items():
+        place = (*path, "parameters", name)
         if name not in model.parameters:
-            place = (*path, "parameters", name)
             findings.unknown(place, f"parameter of {model.name}", name, list(model.parameters), key=True)
-    known = [*model.measurements, *model.inputs]
+            continue
+        known = parameter(model.parameters[name])
+        _check_inside(findings, place, value, known.min, known.max)
+    _check_overrides(findings, path, twin, model)
+    channels = [*model.measurements, *model.inputs]
     for name in twin.signals:
-        if name not in known:
+        if name not in channels:
             place = (*path, "signals", name)
-            findings.unknown(place, f"measurement or input of {model.name}", name, known, key=True)
+            findings.unknown(place, f"measurement or input of {model.name}", name, channels, key=True)
+    check_signal_units(findings, path, twin, model)
     if not set(twin.signals) & set(model.measurements):
         message = f"no signal is a measurement of {model.name}"
         findings.error((*path, "signals"), message, f"bind one of {', '.join(model.measurements)}", key=True)
+
+
+def _check_overrides(findings: Findings, path: Path, twin: Twin, model: UserModel) -> None:
+    """Initial values and noise that the twin gives in place of the model's."""
+    states = list(model.states)
+    for key, what, known in (
+        ("initial", "state or input", [*states, *model.inputs]),
+        ("initial_std", "state", states),
+        ("process_noise", "state", states),
+    ):
+        for name in getattr(twin, key):
+            if name not in known:
+                findings.unknown((*path, key, name), f"{what} of {model.name}", name, known, key=True)
+    for name, value in twin.initial.items():
+        if name in model.states:
+            _check_inside(findings, (*path, "initial", name), value, model.states[name].min, model.states[name].max)
+
+
+def _check_inside(findings: Findings, path: Path, value: float, low: float | None, high: float | None) -> None:
+    if outside(value, low, high):
+        bounds = " and ".join(f"{word} {x:g}" for word, x in (("at least", low), ("at most", high)) if x is not None)
+        findings.error(path, f"must be {bounds}", "correct it, or the bounds in the model")
 
 
 def _check_states(findings: Findings, path: Path, twin: Twin) -> None:

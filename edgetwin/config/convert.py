@@ -113,7 +113,10 @@ class Converter:
         if len(kinds) == 1:
             return self.read(node, kinds[0], path)
         structs = [k for k in kinds if isinstance(k, inspect.StructType)]
-        assert len(structs) == len(kinds), "the schema has unions of tagged records only"
+        if len(structs) == 1 and len(kinds) == 2:
+            scalar = next(k for k in kinds if k is not structs[0])
+            return self.read(node, structs[0] if isinstance(node.value, dict) else scalar, path)
+        assert len(structs) == len(kinds), "the schema has unions of tagged records, and of a scalar and a record"
         if not isinstance(node.value, dict):
             return self._expected("a mapping of keys", node, path)
         chosen = self._tag(node, structs, path)

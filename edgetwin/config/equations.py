@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import keyword
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+
+import msgspec
 
 from edgetwin.config.expressions import CONSTANTS, FUNCTIONS, Expression, parse
-from edgetwin.config.schema import UserModel, UserState
+from edgetwin.config.schema import Twin, UserMeasurement, UserModel, UserParameter, UserState
 from edgetwin.errors import ConfigError
 
 STATES_MAX, MEASUREMENTS_MAX = 12, 32
@@ -24,7 +26,10 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class EquationModel:
-    """``dynamics`` are derivatives when ``continuous``, else next values; one for each of ``states``, in order."""
+    """``dynamics`` are derivatives when ``continuous``, else next values; one for each of ``states``, in order.
+
+    ``units`` of the measurements and inputs, as written; empty where none is known.
+    """
 
     name: str
     states: dict[str, UserState]
@@ -34,6 +39,7 @@ class EquationModel:
     continuous: bool
     process_noise: tuple[float, ...]
     measurements: dict[str, Expression]
+    units: dict[str, str] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -90,17 +96,62 @@ def equation_model(model: UserModel) -> EquationModel:
         name=model.name,
         states=dict(model.states),
         inputs={name: i.initial for name, i in model.inputs.items()},
-        parameters=dict(model.parameters),
+        parameters={name: parameter(p).value for name, p in model.parameters.items()},
         dynamics=tuple(_parse_at(f"{section}.{s}", equations[s], allowed) for s in model.states),
         continuous=continuous,
         process_noise=tuple(model.process_noise.get(s, 0.0) for s in model.states),
-        measurements={m: _measurement(m, text, names, model) for m, text in model.measurements.items()},
+        measurements={m: _measurement(m, measurement(given), names, model) for m, given in model.measurements.items()},
+        units=channel_units(model),
     )
 
 
-def _measurement(name: str, text: str, names: Collection[str], model: UserModel) -> Expression:
+def parameter(given: float | UserParameter) -> UserParameter:
+    """A parameter as the model gives it; a plain number has no unit and no bounds."""
+    return given if isinstance(given, UserParameter) else UserParameter(given)
+
+
+def measurement(given: str | UserMeasurement) -> UserMeasurement:
+    """A measurement as the model gives it; plain text is one without a unit."""
+    return given if isinstance(given, UserMeasurement) else UserMeasurement(given)
+
+
+def channel_units(model: UserModel) -> dict[str, str]:
+    """Units of measurements and inputs; one that measures just a state has the state's, unless it gives its own."""
+    units = {name: known.unit for name, known in model.inputs.items()}
+    for name, given in model.measurements.items():
+        known = measurement(given)
+        state = model.states.get(known.expression.strip())
+        units[name] = known.unit or (state.unit if state else "")
+    return units
+
+
+def of_twin(model: EquationModel, twin: Twin) -> EquationModel:
+    """The model with the parameters, initial values and noise that the twin gives in place of the model's own."""
+
+    def state(name: str, own: UserState) -> UserState:
+        initial, std = twin.initial.get(name, own.initial), twin.initial_std.get(name, own.std)
+        return msgspec.structs.replace(own, initial=initial, std=std)
+
+    return replace(
+        model,
+        states={name: state(name, own) for name, own in model.states.items()},
+        inputs={name: twin.initial.get(name, own) for name, own in model.inputs.items()},
+        parameters={name: twin.parameters.get(name, own) for name, own in model.parameters.items()},
+        process_noise=tuple(
+            twin.process_noise.get(name, own) for name, own in zip(model.states, model.process_noise, strict=True)
+        ),
+    )
+
+
+def with_noise_of(model: EquationModel, twins: Iterable[Twin]) -> EquationModel:
+    """The model with noise on each state that has some in it or in one of ``twins``: what its code is made for."""
+    made = [model.process_noise, *(of_twin(model, twin).process_noise for twin in twins)]
+    return replace(model, process_noise=tuple(max(column) for column in zip(*made, strict=True)))
+
+
+def _measurement(name: str, given: UserMeasurement, names: Collection[str], model: UserModel) -> Expression:
     path = f"measurements.{name}"
-    expression = _parse_at(path, text, names)
+    expression = _parse_at(path, given.expression, names)
     if not expression.names & set(model.states):
         raise ConfigError("measures no state", path=path, hint=f"name one of {', '.join(model.states)}")
     return expression
@@ -117,6 +168,8 @@ def _check_names(model: UserModel) -> None:
             if name in seen:
                 raise ConfigError(f"{name!r} is also in {seen[name]}", path=path, hint="rename one of them")
             seen[name] = section
+    for name, given in model.parameters.items():
+        _check_bounds(name, parameter(given))
     for name in model.measurements:
         if name in model.inputs:
             raise ConfigError(f"{name!r} is also an input", path=f"measurements.{name}", hint="rename one of them")
@@ -131,10 +184,21 @@ def _check_names(model: UserModel) -> None:
     for name, state in model.states.items():
         if state.min is not None and state.max is not None and not state.min < state.max:
             raise ConfigError("min must be below max", path=f"states.{name}", hint="swap or correct them")
-        if not (state.min is None or state.min <= state.initial) or not (
-            state.max is None or state.initial <= state.max
-        ):
+        if outside(state.initial, state.min, state.max):
             raise ConfigError("initial is outside min and max", path=f"states.{name}", hint="correct one of them")
+
+
+def _check_bounds(name: str, given: UserParameter) -> None:
+    path = f"parameters.{name}"
+    if given.min is not None and given.max is not None and not given.min < given.max:
+        raise ConfigError("min must be below max", path=path, hint="swap or correct them")
+    if outside(given.value, given.min, given.max):
+        raise ConfigError("value is outside min and max", path=path, hint="correct one of them")
+
+
+def outside(value: float, low: float | None, high: float | None) -> bool:
+    """Whether ``value`` is beyond a bound that there is."""
+    return not (low is None or low <= value) or not (high is None or value <= high)
 
 
 def _hint(name: str) -> str:

@@ -88,7 +88,7 @@ def _check(node: ast.expr, names: Collection[str], used: set[str], depth: int) -
         case ast.Compare() | ast.BoolOp() | ast.UnaryOp(op=ast.Not()):
             raise _error(node, "a condition stands where a number is needed", "use where(condition, then, else)")
         case _:
-            raise _error(node, f"{_quoted(node)} is not allowed", _HELP)
+            raise _error(node, f"{quoted(node)} is not allowed", _HELP)
 
 
 def _check_name(node: ast.expr, name: str, names: Collection[str], used: set[str]) -> None:
@@ -128,7 +128,7 @@ def _check_condition(node: ast.expr, names: Collection[str], used: set[str], dep
         case ast.UnaryOp(op=ast.Not()):
             _check_condition(node.operand, names, used, depth + 1)
         case _:
-            raise _error(node, f"{_quoted(node)} is no condition", "compare it, as in x > 0")
+            raise _error(node, f"{quoted(node)} is no condition", "compare it, as in x > 0")
 
 
 def _check_constants(node: ast.expr) -> float | None:
@@ -163,11 +163,12 @@ def _finite(node: ast.expr, compute: Callable[[], float]) -> float:
     except (OverflowError, ZeroDivisionError):
         value = math.inf
     if isinstance(value, complex) or not math.isfinite(value):
-        raise _error(node, f"{_quoted(node)} has no finite value", "correct the numbers")
+        raise _error(node, f"{quoted(node)} has no finite value", "correct the numbers")
     return value
 
 
-def _quoted(node: ast.expr) -> str:
+def quoted(node: ast.expr) -> str:
+    """A part of an expression as a message may show it."""
     text = ast.unparse(node)
     return repr(text if len(text) <= _QUOTED_MAX else text[:_QUOTED_MAX] + "…")
 

@@ -13,13 +13,14 @@ from edgetwin.config.places import Path, dotted, quoted
 from edgetwin.config.schema import Config
 from edgetwin.errors import ConfigError
 
-Severity = Literal["error", "not_yet"]
+Severity = Literal["error", "not_yet", "warning"]
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A fault (``error``), or what this release accepts but cannot run (``not_yet``)."""
+    """A fault (``error``), what this release accepts but cannot run (``not_yet``), or what runs but should not surprise
+    (``warning``)."""
 
     severity: Severity
     path: str
@@ -51,6 +52,10 @@ class Findings:
     def not_yet(self, path: Path, message: str, hint: str = "", *, key: bool = False) -> None:
         """Note what this release cannot run."""
         self._add("not_yet", path, message, hint, key)
+
+    def warning(self, path: Path, message: str, hint: str = "", *, key: bool = False) -> None:
+        """Note what can be run and is probably not meant."""
+        self._add("warning", path, message, hint, key)
 
     def unknown(self, path: Path, what: str, name: str, known: list[str], *, key: bool = False) -> None:
         """Note a name that stands for nothing, with the closest that does."""

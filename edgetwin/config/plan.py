@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from edgetwin.config.conversions import in_unit
+from edgetwin.config.equations import channel_units
 from edgetwin.config.modbus_urls import modbus_place
-from edgetwin.config.models import state_names
+from edgetwin.config.models import state_names, user_model
 from edgetwin.config.schema import Config, CsvSource, ModbusSource, MqttSource, Signal, Source, Twin
 from edgetwin.config.topics import placeholders
 from edgetwin.config.urls import endpoint
@@ -21,13 +23,14 @@ class PlannedSource(msgspec.Struct, frozen=True):
     detail: str
 
 
-class PlannedSignal(msgspec.Struct, frozen=True):
-    """``binding`` is the topic, register or column as one word."""
+class PlannedSignal(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``binding`` is the topic, register or column as one word; ``converted_to`` the model's unit if another."""
 
     name: str
     source: str
     binding: str
     unit: str
+    converted_to: str = ""
 
 
 class PlannedTwin(msgspec.Struct, frozen=True):
@@ -97,21 +100,24 @@ def _source(source: Source) -> PlannedSource:
 
 
 def _twin(config: Config, twin: Twin) -> PlannedTwin:
+    user = user_model(config, twin.model)
+    units = channel_units(user) if user else {}
     return PlannedTwin(
         name=twin.name,
         template=bool(placeholders(twin.name)),
         model=twin.model,
         states=state_names(config, twin),
-        signals=[_signal(name, signal) for name, signal in twin.signals.items()],
+        signals=[_signal(name, signal, units.get(name, "")) for name, signal in twin.signals.items()],
         report_every=float(twin.report.every),
         tolerance=dict(twin.report.tolerance),
     )
 
 
-def _signal(name: str, signal: Signal) -> PlannedSignal:
+def _signal(name: str, signal: Signal, wanted: str) -> PlannedSignal:
     if signal.register is not None:
         r = signal.register
         binding = f"{r.table} {r.address} {r.type}" + ("" if r.bit is None else f" bit {r.bit}")
     else:
         binding = " ".join(part for part in (signal.topic or signal.column, signal.value) if part)
-    return PlannedSignal(name, signal.source, binding, signal.unit)
+    converted = in_unit(signal, wanted).unit
+    return PlannedSignal(name, signal.source, binding, signal.unit, converted if converted != signal.unit else "")

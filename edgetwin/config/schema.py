@@ -153,7 +153,7 @@ class UserState(_Strict, frozen=True):
     """A state of a user's model.
 
     - initial: value before the first measurement
-    - unit: unit shown beside the value
+    - unit: unit shown beside the value, and checked against the equations
     - std: standard deviation of the initial value
     - min: lowest physical value
     - max: highest physical value
@@ -170,10 +170,36 @@ class UserInput(_Strict, frozen=True):
     """An input of a user's model.
 
     - initial: value before the first sample
-    - unit: unit shown beside the value
+    - unit: unit shown beside the value, and checked against the equations
     """
 
     initial: float = 0.0
+    unit: str = ""
+
+
+class UserParameter(_Strict, frozen=True):
+    """A parameter of a user's model with what is known of it; a plain number is one without unit and bounds.
+
+    - value: the value, unless the twin gives its own
+    - unit: its unit, checked against the equations
+    - min: lowest sensible value
+    - max: highest sensible value
+    """
+
+    value: float
+    unit: str = ""
+    min: float | None = None
+    max: float | None = None
+
+
+class UserMeasurement(_Strict, frozen=True):
+    """A measurement of a user's model with its unit; plain text is an expression without one.
+
+    - expression: what is measured, over states, inputs and parameters
+    - unit: its unit, checked against the expression; signals in another one are converted
+    """
+
+    expression: str
     unit: str = ""
 
 
@@ -183,21 +209,21 @@ class UserModel(_Strict, frozen=True, kw_only=True):
     - name: what twins call this model
     - states: the states by name
     - inputs: the inputs by name
-    - parameters: constants of the equations by name; a twin may override them
+    - parameters: constants of the equations by name: a number, or {value, unit, min, max}; a twin may override them
     - derivatives: time derivative of each state, per second
     - updates: next value of each state
     - process_noise: standard deviation each state gains per square-root second
-    - measurements: expression over the states that each signal measures
+    - measurements: what each signal measures: an expression over the states, or {expression, unit}
     """
 
     name: Name
     states: dict[str, UserState]
     inputs: dict[str, UserInput] = {}
-    parameters: dict[str, float] = {}
+    parameters: dict[str, float | UserParameter] = {}
     derivatives: dict[str, str] = {}
     updates: dict[str, str] = {}
     process_noise: dict[str, float] = {}
-    measurements: dict[str, str]
+    measurements: dict[str, str | UserMeasurement]
 
 
 class Register(_Strict, frozen=True, kw_only=True):
@@ -240,7 +266,7 @@ class Signal(_Strict, frozen=True):
     - column: column of a CSV file
     - noise: standard deviation of the measurement, in the unit of the signal; learned when absent
     - range: lowest and highest believable value, in the unit of the signal; others are never fused
-    - unit: unit shown beside the value
+    - unit: unit of the value; converted when a model by equations has the quantity in another one
     - scale: value = scale * raw + offset
     - offset: see scale
     """
@@ -294,6 +320,9 @@ class Twin(_Strict, frozen=True, kw_only=True):
     - name: name of the twin; {placeholder} makes a template: one twin for each value heard
     - model: auto, random_walk, constant_velocity, constant_acceleration, first_order, one of models, or library/name
     - parameters: parameters of the model by name
+    - initial: initial values of states and inputs by name, in place of the model's; only for a model by equations
+    - initial_std: standard deviations of the initial states by name, likewise
+    - process_noise: standard deviation that each state gains per square-root second by name, likewise
     - lateness: how late a sample may come and still be fused
     - stale_after: silence after which the estimate is no longer good; ten mean intervals and 5 s when absent
     - gate: how many standard deviations from its prediction a sample may lie
@@ -306,6 +335,9 @@ class Twin(_Strict, frozen=True, kw_only=True):
     name: str
     model: str = "auto"
     parameters: dict[str, float] = {}
+    initial: dict[str, float] = {}
+    initial_std: dict[str, Positive] = {}
+    process_noise: dict[str, Annotated[float, Meta(ge=0)]] = {}
     lateness: Duration = Duration(0)
     stale_after: Duration | None = None
     gate: Positive = 5.0
@@ -422,5 +454,5 @@ class Config(_Strict, frozen=True, kw_only=True, dict=True):
 __all__ = [
     "Alarm", "Config", "CsvSource", "Duration", "Http", "Limits", "Log", "ModbusSource", "MqttSource",
     "MqttUplink", "Register", "Reporting", "Signal", "SimulatedSource", "Source", "Tls", "Twin",
-    "UserInput", "UserModel", "UserState",
+    "UserInput", "UserMeasurement", "UserModel", "UserParameter", "UserState",
 ]  # fmt: skip

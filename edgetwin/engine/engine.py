@@ -3,7 +3,7 @@
 Samples of one signal are fused in the order in which they come. The rule for time stamps, applied by the
 kernel: later than the state: extrapolate, then update; equal: update without extrapolation; older by no
 more than the twin's ``lateness``: the twin goes back and fuses it as if it had come in order (LATE_FUSED);
-older: LATE_DROPPED; same time and same value as the last sample of the signal: DUPLICATE; not positive or
+older: LATE_DROPPED; same time and same value as the last sample of the signal: DUPLICATE; before 1970 or
 beyond ``now + limits.future``: INVALID.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetwin.clock import NS
-from edgetwin.config.equations import equation_model
+from edgetwin.config.equations import equation_model, with_noise_of
 from edgetwin.config.models import model_names, user_model
 from edgetwin.config.schema import Config, Twin
 from edgetwin.engine import snapshot
@@ -127,7 +127,8 @@ class Engine:
                 f"there is no model {name!r}", hint=f"use one of {', '.join(model_names(self.config, name))}"
             )
         equations = equation_model(user)
-        return EquationBank(equations, compile_equations(equations))
+        twins = [twin for twin in self.config.twins if twin.model == name]
+        return EquationBank(equations, compile_equations(with_noise_of(equations, twins)))
 
     def _slot(self, bank: int, place: int) -> int:
         if self._slots == len(self._slot_row):

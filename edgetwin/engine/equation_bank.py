@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetwin.clock import NS
-from edgetwin.config.equations import EquationModel
+from edgetwin.config.conversions import in_unit
+from edgetwin.config.equations import EquationModel, of_twin
 from edgetwin.config.schema import Signal, Twin
 from edgetwin.engine.bank import Bank, predicted
 from edgetwin.model.compiler import Kernels
@@ -39,17 +40,19 @@ class EquationBank(Bank):
         self.columns.append(tuple((twin_name, name, state.unit) for name, state in self.model.states.items()))
         names = self.model.channels
         for c, name in enumerate(names):
-            self._configure_channel(row, c, twin.signals.get(name))
+            given = twin.signals.get(name)
+            self._configure_channel(row, c, given and in_unit(given, self.model.units.get(name, "")))
         return {name: index * self.channels + names.index(name) for name in twin.signals}
 
     def _configure(self, row: np.void, twin: Twin) -> None:
-        for i, state in enumerate(self.model.states.values()):
+        own = of_twin(self.model, twin)
+        for i, state in enumerate(own.states.values()):
             row[f"x{i}"] = row[f"x0_{i}"] = state.initial
-            row[f"d{i}"] = row[f"d0_{i}"] = self.model.stds[i] ** 2
-            row[f"q{i}"] = self.model.process_noise[i] ** 2
-        for k, (name, value) in enumerate(self.model.parameters.items()):
-            row[f"p{k}"] = twin.parameters.get(name, value)
-        for k, value in enumerate(self.model.inputs.values()):
+            row[f"d{i}"] = row[f"d0_{i}"] = own.stds[i] ** 2
+            row[f"q{i}"] = own.process_noise[i] ** 2
+        for k, value in enumerate(own.parameters.values()):
+            row[f"p{k}"] = value
+        for k, value in enumerate(own.inputs.values()):
             row[f"i{k}"] = value
         row["nis_mean"] = 1.0
         row["gate"] = twin.gate**2
@@ -74,7 +77,7 @@ class EquationBank(Bank):
             at_ns=int(row[f"t_seen{c}"]),
             nis=float(row[f"nis{c}"]),
             noise=float(np.sqrt(row[f"r{c}"])) if measured else 0.0,
-            unit=unit,
+            unit=self.model.units.get(self.model.channels[c]) or unit,
             fused=int(row[f"fused_of{c}"]),
             gated=int(row[f"gated_of{c}"]),
         )

@@ -224,7 +224,7 @@ def _equations(
         least={},
         noise=tuple(range(p, p + model.size)),
         states=tuple((name, state.unit) for name, state in model.states.items()),
-        measured=tuple((m, units.get(m, "")) for m in model.measurements if m not in same),
+        measured=tuple((m, model.units.get(m) or units.get(m, "")) for m in model.measurements if m not in same),
         same=same,
     )
 

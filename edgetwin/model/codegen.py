@@ -135,7 +135,7 @@ def accept(row, channel, raw, t, t_max):
     if not (abs(raw) < VALUE_MAX):
         return INVALID
     z = row["scale"] * raw + row["offset"]
-    if not (t > 0 and t <= t_max):
+    if not (t >= 0 and t <= t_max):
         return INVALID
     if not (z >= row["lo"] and z <= row["hi"]):
         return OUT_OF_RANGE

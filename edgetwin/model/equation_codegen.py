@@ -42,7 +42,7 @@ def accept(row, channel, raw, t, t_max):
     """Judge one sample, fuse it if it may be fused, and return its outcome."""
     if not (abs(raw) < VALUE_MAX):
         return INVALID
-    if not (t > 0 and t <= t_max):
+    if not (t >= 0 and t <= t_max):
         return INVALID
     outcome = dispatch(row, channel, raw, t)
     if outcome == FUSED:
@@ -233,7 +233,7 @@ class _Generator:
                 w("return OUT_OF_RANGE")
             with w.block(f'if row["seen_of{c}"] and t == row["t_seen{c}"] and z == row["z{c}"]:'):
                 w("return DUPLICATE")
-            with w.block('if row["t"] == 0:'):
+            with w.block('if row["t"] == 0 and row["updates"] == 0:'):
                 w('row["t"] = t')
             w('age = row["t"] - t')
             with w.block("if age > 0:"):

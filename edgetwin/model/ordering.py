@@ -77,7 +77,7 @@ def accept_in_order(rows, i, history, channel, raw, t, t_max, source, counts):
     """Fuse one sample where it belongs; see edgetwin.model.ordering."""
     before, samples, used = history
     h = rows[i]["history"] - 1
-    if not (abs(raw) < VALUE_MAX) or not (t > 0 and t <= t_max):
+    if not (abs(raw) < VALUE_MAX) or not (t >= 0 and t <= t_max):
         counts[source, INVALID] += 1
         return
     n = used[h, 0]

@@ -92,7 +92,7 @@ class Reports:
         bad = np.maximum((measured + BAD_AFTER * limit) // every * every + every, first)
         fused = versions["updates"][place] > 0
         picks = [
-            np.flatnonzero(ok & fused & (t > 0) & (t < until))
+            np.flatnonzero(ok & fused & (t >= 0) & (t < until))
             for t, ok in ((first, True), (stale, stale > first), (bad, bad > stale))
         ]
         at = np.concatenate([t[pick] for t, pick in zip((first, stale, bad), picks, strict=True)])

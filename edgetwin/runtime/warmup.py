@@ -105,22 +105,27 @@ def _compile(banks: Sequence[Bank]) -> None:
     modbus.crc16(np.frombuffer(b"\0", np.uint8))
     registers.decode(np.zeros(1, np.uint16), np.zeros(1, registers.PLAN), np.zeros(1))
     for bank in banks:
-        rows = np.zeros(1, bank.rows.dtype)
-        bank.kernels.update(
-            rows,
-            np.zeros(1, np.int16),
-            np.zeros(1, np.int32),
-            0,
-            np.zeros(1, np.int32),
-            np.ones(1, np.int64),
-            np.zeros(1),
-            0,
-            0,
-            np.zeros((1, 9), np.int64),
-            bank.history,
-        )
-        mean = np.zeros((1, bank.size))
-        bank.kernels.predict(rows, np.zeros(1, np.int64), 0, mean, mean.copy())
+        compile_bank(bank)
+
+
+def compile_bank(bank: Bank) -> None:
+    """Run both kernels of a model once, on a row that nobody sees."""
+    rows = np.zeros(1, bank.rows.dtype)
+    bank.kernels.update(
+        rows,
+        np.zeros(1, np.int16),
+        np.zeros(1, np.int32),
+        0,
+        np.zeros(1, np.int32),
+        np.ones(1, np.int64),
+        np.zeros(1),
+        0,
+        0,
+        np.zeros((1, 9), np.int64),
+        bank.history,
+    )
+    mean = np.zeros((1, bank.size))
+    bank.kernels.predict(rows, np.zeros(1, np.int64), 0, mean, mean.copy())
 
 
 def _compile_wire() -> None:

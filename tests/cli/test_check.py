@@ -9,6 +9,7 @@ import pytest
 
 from edgetwin.cli.main import main
 from tests.config.support import CONFIGS, MQTT, contract
+from tests.runtime.test_soundness import TEXT as TANK
 
 
 @pytest.fixture
@@ -83,6 +84,36 @@ def test_not_yet(capsys: pytest.CaptureFixture[str]) -> None:
     err = capsys.readouterr().err.splitlines()
     assert len(err) == 2
     assert all(line.startswith("not yet: ") for line in err)
+
+
+def test_warnings_leave_it_runnable_unless_strict(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(TANK.replace("{link: 1}", "{link: 0}"))
+    assert main(["check", str(file)]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{file}: OK\n")
+    assert err.startswith(f"warning: {file}:19:5: twins[0].signals: state b cannot be observed from m: ")
+    assert main(["check", "--strict", str(file)]) == 2
+    out, again = capsys.readouterr()
+    assert (out, again) == ("", err)
+    assert main(["check", "--json", str(file)]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["ok"] is True
+    assert [(f["severity"], f["path"]) for f in answer["warnings"]] == [("warning", "twins[0].signals")]
+    file.write_text(TANK)
+    assert main(["check", "--strict", str(file)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_model_that_cannot_run_is_refused(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(TANK.replace("{link: 1}", "{stiff: 3e+5}"))
+    assert main(["check", str(file)]) == 2
+    assert capsys.readouterr().err.startswith(f"{file}:11:7: models[0].derivatives: tank is too stiff: ")
+
+
+def test_conversions_are_shown(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(TANK.replace("topic: m}", "topic: m}\n      b: {source: plant, topic: b, unit: g}"))
+    assert main(["check", str(file)]) == 0
+    assert "  signal b [g → kg] from plant: b" in capsys.readouterr().out
 
 
 def test_missing_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,6 +34,7 @@ def state(engine: Engine) -> bytes:
         ("s", T0 - 11 * 365 * DAY, "clock_behind", "set the device's clock"),
         ("s", T0 + 11 * 365 * DAY, "clock_ahead", "set the device's clock"),
         ("s", 5_000 * SECOND, "clock_behind", "count from its start"),
+        ("s", 0, "clock_behind", "count from its start"),
         ("ms", T0 // 1000, "clock_behind", "if it is in s:"),
         ("us", T0 // 1000, "clock_behind", "if it is in ms:"),
         ("ns", T0 // 1000, "clock_behind", "if it is in us:"),

@@ -138,11 +138,36 @@ def test_battery_has_the_published_voltages_and_time_constant() -> None:
     """Chen and Rincon-Mora (2006), eq. (2): 4.10 V full, and the slow pair of 0.04984 ohm and 4475 F."""
     assert measured("battery", {"soc": 1.0})["voltage"] == pytest.approx(4.1029, abs=1e-4)
     tau = 0.04984 * 4475
-    found = response("battery", [tau, 1800], {"soc": 0.9}, {"current": 0.85})
+    found = response("battery", [tau, 1800], {"soc": 0.9, "health": 1}, {"current": 0.85})
     assert found[0, 1] == pytest.approx(0.85 * 0.04984 * (1 - np.exp(-1)), rel=1e-5)
     np.testing.assert_allclose(found[:, 0], 0.9 - np.array([tau, 1800]) / 3600, rtol=1e-9)
     full = response("battery", 3600, {"soc": 0.9}, {"current": -0.85})
     assert full[0, 0] == 1.0  # and not more
+    worn = response("battery", 1800, {"soc": 0.9, "health": 0.8}, {"current": 0.85})
+    assert worn[0, 0] == pytest.approx(0.9 - 0.5 / 0.8, rel=1e-9)  # 1 C of the nominal capacity
+
+
+def test_battery_finds_the_capacity_that_is_left() -> None:
+    """Pulses of the nominal current out of a cell that has lost a quarter, from 85 % to 12 % charge, voltage to 5 mV."""
+    print("seed 7")
+    rng = np.random.default_rng(7)
+    r = rig("library/battery", noise={"voltage": 0.005}, signals=["voltage", "current"], initial={"soc": 0.85})
+    slots, lost, tau = r.slots[0], 0.75, 0.04984 * 4475
+    soc, polarisation = 0.85, 0.0
+    for k in range(0, 3780, 10):
+        t, current = T0 + k * SECOND, 0.85 if (k // 300) % 2 == 0 else 0.0
+        if k % 300 == 0:
+            r.feed([slots["current"]], [t], [current])
+        states = {"soc": soc, "polarisation": polarisation, "resistance": 0.13, "health": lost}
+        voltage = measured("battery", states, {"current": current})["voltage"]
+        r.feed([slots["voltage"]], [t], [voltage + rng.normal(0, 0.005)])
+        mean, std = r.bank.predict(np.array([0]), t)
+        error = mean[0] - [soc, polarisation, 0.13, lost]
+        soc -= current * 10 / 3600 / (0.85 * lost)
+        polarisation += (1 - np.exp(-10 / tau)) * (current * 0.04984 - polarisation)
+    print(error, std[0])
+    assert std[0, 3] < 0.02  # 0.1 at the start
+    assert (np.abs(error) < 3 * std[0]).all()
 
 
 def test_wind_turbine_has_the_published_optimum() -> None:
@@ -235,7 +260,10 @@ def test_every_model_has_a_scene() -> None:
 @pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="hundreds of runs in plain Python take minutes")
 @pytest.mark.parametrize("name", NAMES)
 def test_intervals_of_95_percent_cover_the_truth(name: str) -> None:
-    print("seed 11")
-    found = coverage(f"library/{name}", SCENES[name], runs=400, seed=11)
-    print({state: round(100 * share, 1) for state, share in found.items()})
-    assert all(0.93 <= share <= 0.97 for share in found.values()), found
+    seeds = (11, 12, 13, 14)
+    found = [coverage(f"library/{name}", SCENES[name], runs=200, seed=seed) for seed in seeds]
+    for seed, shares in zip(seeds, found, strict=True):
+        print(f"{name}, seed {seed}:", {state: round(100 * share, 1) for state, share in shares.items()})
+    pooled = {state: sum(shares[state] for shares in found) / len(found) for state in found[0]}
+    print(f"{name}, all:", {state: round(100 * share, 1) for state, share in pooled.items()})
+    assert all(0.93 <= share <= 0.97 for share in pooled.values()), pooled

@@ -13,10 +13,11 @@ import sys
 from edgetwin.runtime.loop import run
 
 DRIP_S = 0.3
+WRITE = 6
 
 
 class Device(asyncio.Protocol):
-    """Reads of holding registers."""
+    """Reads of holding registers, and writes of single ones."""
 
     answers: dict[bytes, bytes] = {}  # noqa: RUF012
     drips = False
@@ -31,6 +32,10 @@ class Device(asyncio.Protocol):
         while len(self.buffer) >= 12:
             request, self.buffer = self.buffer[:12], self.buffer[12:]
             rest = request[6:]
+            if rest[1] == WRITE:
+                self._hold(rest)
+                out += request
+                continue
             answer = self.answers.get(rest)
             if answer is None:
                 address, count = struct.unpack(">HH", request[8:])
@@ -41,6 +46,11 @@ class Device(asyncio.Protocol):
             self._drip(out)
         else:
             self.transport.write(out)  # type: ignore[attr-defined]
+
+    def _hold(self, rest: bytes) -> None:
+        """A register is written: it alone, read alone, holds something else from now on."""
+        body = rest[:1] + b"\x03\x02" + rest[4:6]
+        self.answers[rest[:1] + b"\x03" + rest[2:4] + b"\x00\x01"] = struct.pack(">HH", 0, len(body)) + body
 
     def _drip(self, out: bytes) -> None:
         loop = asyncio.get_running_loop()

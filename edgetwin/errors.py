@@ -13,6 +13,7 @@
     │   ├── JournalUnwritableError  it cannot be written at all
     │   ├── JournalFullError        no room, on the disk or within the bound
     │   └── JournalWriteError       a write or a sync failed; what it was about is not durable
+    ├── ControlError     a write to a device that failed or is not allowed
     └── UplinkError      the connection to the cloud
 
 Foreign exceptions are translated once, at the adapter, with ``raise ... from exc``.
@@ -88,6 +89,14 @@ class JournalFullError(JournalError):
 
 class JournalWriteError(JournalError):
     """A write or a sync failed; the group is not durable. It may be committed again."""
+
+
+class ControlError(EdgetwinError):
+    """A write to a device failed. ``sent`` tells one that may have taken effect from one that never left."""
+
+    def __init__(self, message: str, *, hint: str = "", sent: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.sent = sent
 
 
 class UplinkError(EdgetwinError):

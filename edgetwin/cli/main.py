@@ -23,6 +23,8 @@ COMMANDS = {
     "replay": "run recorded files through the twins",
     "simulate": "ask what a twin would do under a scenario",
     "receive": "decode frames on the cloud side",
+    "command": "set an output of a twin through the running daemon",
+    "arm": "arm an output at the gateway, or disarm it",
     "warmup": "compile every kernel into the cache",
     "inspect": "print what a state directory holds",
 }

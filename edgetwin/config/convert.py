@@ -112,6 +112,9 @@ class Converter:
             return None
         if len(kinds) == 1:
             return self.read(node, kinds[0], path)
+        if {type(k) for k in kinds} == {inspect.FloatType, inspect.StrType}:
+            wanted = inspect.StrType if isinstance(node.value, str) else inspect.FloatType
+            return self.read(node, next(k for k in kinds if type(k) is wanted), path)
         structs = [k for k in kinds if isinstance(k, inspect.StructType)]
         if len(structs) == 1 and len(kinds) == 2:
             scalar = next(k for k in kinds if k is not structs[0])

@@ -46,6 +46,15 @@ class Expression:
 
 def parse(text: str, names: Collection[str]) -> Expression:
     """Read ``text``, in which ``names`` may occur. ConfigError says what, at which character, and how to mend."""
+    return _parse(text, names, _check)
+
+
+def parse_condition(text: str, names: Collection[str]) -> Expression:
+    """As :func:`parse`, for a condition: comparisons joined by ``and``, ``or``, ``not``."""
+    return _parse(text, names, _check_condition)
+
+
+def _parse(text: str, names: Collection[str], check: Callable[..., None]) -> Expression:
     if len(text) > TEXT_MAX:
         raise ConfigError(f"expression of {len(text)} characters", hint=f"at most {TEXT_MAX}")
     try:
@@ -57,7 +66,7 @@ def parse(text: str, names: Collection[str]) -> Expression:
         raise ConfigError(f"{shown} is not an expression{place}", hint=_HELP) from exc
     used: set[str] = set()
     try:
-        _check(tree, names, used, depth=0)
+        check(tree, names, used, 0)
         _check_constants(tree)
     except RecursionError as exc:
         raise ConfigError("the expression nests too deep", hint="split it") from exc

@@ -62,6 +62,10 @@ class Findings:
         word = quoted(name) if key else self.shown(path, name)
         self.error(path, f"{what} {word} is unknown", suggest(name, known), key=key)
 
+    def place(self, path: Path) -> tuple[int, int]:
+        """Line and column of what stands at ``path``."""
+        return self._locator.place(path)
+
     def shown(self, path: Path, value: object) -> str:
         """A value as a message may show it."""
         return self._locator.shown(path, value)

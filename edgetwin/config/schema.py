@@ -314,6 +314,81 @@ class Alarm(_Strict, frozen=True):
     priority: Literal["low", "medium", "high", "critical"] = "medium"
 
 
+class ReadBack(_Strict, frozen=True):
+    """How a write is verified.
+
+    - tolerance: largest difference between what was written and what the device holds, in the unit of the output
+    - within: time in which the device must hold it
+    - signal: signal of the twin that shows the value, for outputs that cannot be read themselves
+    """
+
+    tolerance: Annotated[float, Meta(ge=0)] = 0.0
+    within: Duration = Duration(2)
+    signal: str | None = None
+
+
+class Output(_Strict, frozen=True, kw_only=True):
+    """Something of the asset that can be set. Exactly one of ``topic`` (mqtt) or ``register`` (modbus).
+
+    - source: name of the source whose connection is used
+    - topic: MQTT topic to publish to; {placeholder} as in the twin's name
+    - payload: what is published; {value} stands for the number
+    - register: where the value stands in a Modbus device; table holding or coil
+    - unit: unit of the value
+    - range: lowest and highest value that may be written
+    - rate: largest change per second, in the unit of the output
+    - every: shortest time between two writes
+    - writes_per_day: most writes in 24 hours, for devices whose memory wears out
+    - mode: shadow computes and records everything but the write
+    - armed: whether it is armed when the daemon starts; else somebody must arm it at the gateway
+    - fallback: safe value, written once when control is lost or a write fails
+    - lease: how long a command holds the output; it falls back unless the commander renews in time
+    - interlock: condition on the twin's states without which nothing is written
+    - max_age: oldest sample of which the states in the interlock may come
+    - max_std: largest standard deviation of states in the interlock
+    - read_back: how the write is verified
+    """
+
+    source: str
+    topic: str | None = None
+    payload: str = "{value}"
+    register: Register | None = None
+    unit: str = ""
+    range: tuple[float, float]
+    rate: Positive | None = None
+    every: Duration = Duration(0)
+    writes_per_day: Annotated[int, Meta(ge=1)] = 10_000
+    mode: Literal["shadow", "active"] = "shadow"
+    armed: bool = False
+    fallback: float
+    lease: Duration = Duration(60)
+    interlock: str | None = None
+    max_age: Duration = Duration(10)
+    max_std: dict[str, Positive] = {}
+    read_back: ReadBack = ReadBack()
+
+
+class Rule(_Strict, frozen=True, kw_only=True):
+    """A closed loop at the gateway: a condition on states that sets an output, through the same gate as any command.
+
+    - name: what the rule is called
+    - set: name of the output
+    - to: number, or expression of states, that is written while the rule holds
+    - when: condition that makes it hold
+    - clear: condition that ends it; the opposite of when, if absent
+    - for: how long the condition must hold
+    - otherwise: what is written when it ends; the fallback of the output when absent
+    """
+
+    name: Name
+    set: str
+    to: float | str
+    when: str
+    clear: str | None = None
+    for_: Duration = msgspec.field(default=Duration(0), name="for")
+    otherwise: float | None = None
+
+
 class Twin(_Strict, frozen=True, kw_only=True):
     """One asset, or a template of many where the name holds ``{placeholders}``.
 
@@ -330,6 +405,8 @@ class Twin(_Strict, frozen=True, kw_only=True):
     - signals: the measured series by name
     - report: cadence and tolerance of the reports
     - alarms: alarms on the states
+    - outputs: what can be set, by name
+    - rules: closed loops from states to outputs
     """
 
     name: str
@@ -345,6 +422,8 @@ class Twin(_Strict, frozen=True, kw_only=True):
     signals: Annotated[dict[str, Signal], Meta(min_length=1)]
     report: Reporting = Reporting()
     alarms: list[Alarm] = []
+    outputs: dict[str, Output] = {}
+    rules: list[Rule] = []
 
 
 # ---- outputs of the daemon
@@ -413,6 +492,23 @@ class Limits(_Strict, frozen=True):
     simulation_steps: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 10_000_000
 
 
+class Commands(_Strict, frozen=True):
+    """Who may command outputs, beside rules.
+
+    - token_file: file with the bearer token of HTTP requests, relative to the configuration file; no token, no commands
+    - keys: files with the keys of those who send signed commands over MQTT, by name of the commander
+    - source: mqtt source whose broker brings the commands
+    - topic: MQTT topic of the commands; {gateway} stands for its name. Answers go to the topic plus /answers
+    - ttl_max: longest time to live of a command
+    """
+
+    token_file: str | None = None
+    keys: dict[str, str] = {}
+    source: str | None = None
+    topic: str = "edgetwin/{gateway}/commands"
+    ttl_max: Duration = Duration(60)
+
+
 class Log(_Strict, frozen=True):
     """Logging to standard error.
 
@@ -435,6 +531,7 @@ class Config(_Strict, frozen=True, kw_only=True, dict=True):
     - twins: the assets and templates of assets
     - uplink: where frames go; none are made when absent
     - http: the HTTP API; null turns it off
+    - commands: who may command outputs
     - limits: bounds of what the daemon holds
     - log: logging
     """
@@ -447,6 +544,7 @@ class Config(_Strict, frozen=True, kw_only=True, dict=True):
     twins: Annotated[list[Twin], Meta(min_length=1)]
     uplink: MqttUplink | None = None
     http: Http | None = Http()
+    commands: Commands = Commands()
     limits: Limits = Limits()
     log: Log = Log()
 

@@ -7,6 +7,7 @@ from aiohttp import hdrs, web
 from edgetwin.engine.whatif import Simulator
 from edgetwin.http.admission import mark_busy
 from edgetwin.http.bodies import json_response
+from edgetwin.http.control import ControlRoutes
 from edgetwin.http.metrics import MetricsRoute
 from edgetwin.http.openapi import openapi
 from edgetwin.http.page import Page
@@ -35,6 +36,7 @@ def make_app(view: DaemonView, simulator: Simulator | None = None) -> web.Applic
     """
     app = web.Application(middlewares=[mark_busy, problems], client_max_size=BODY_BYTES_MAX)
     status, twins, simulations = StatusRoutes(view), TwinRoutes(view), SimulateRoute(view, simulator)
+    control = ControlRoutes(view)
     specification = openapi(view.version)
 
     async def get_openapi(_request: web.Request) -> web.Response:
@@ -50,6 +52,11 @@ def make_app(view: DaemonView, simulator: Simulator | None = None) -> web.Applic
     app.router.add_get("/api/v1/twins", twins.list_twins)
     app.router.add_get("/api/v1/twins/{twin}", twins.get_twin)
     app.router.add_post("/api/v1/twins/{twin}/simulate", simulations.simulate)
+    app.router.add_get("/api/v1/twins/{twin}/outputs", control.outputs)
+    app.router.add_post("/api/v1/twins/{twin}/commands", control.command)
+    app.router.add_post("/api/v1/twins/{twin}/outputs/{output}/arm", control.arm)
+    app.router.add_post("/api/v1/twins/{twin}/outputs/{output}/disarm", control.disarm)
+    app.router.add_get("/api/v1/audit", control.audit)
     app.on_cleanup.append(simulations.close)
     app.on_response_prepare.append(_add_headers)
     return app

@@ -7,7 +7,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from edgetwin.http.times import format_time
-from edgetwin.records import ClockOffset, SignalStatus, StateEstimate, TwinEstimate
+from edgetwin.records import ClockOffset, Scalar, SignalStatus, StateEstimate, TwinEstimate
 
 
 class TwinSummary(Struct, frozen=True):
@@ -91,6 +91,55 @@ class StatusBody(Struct, frozen=True):
     quality: dict[str, int]
     sources: list[SourceBody]
     uplink: UplinkBody | None
+
+
+class OutputBody(Struct, frozen=True):
+    """An output now. ``value`` is what the device is known to hold; ``holder`` and ``until`` tell whose lease runs."""
+
+    unit: str
+    range: tuple[float, float]
+    mode: str
+    armed: bool
+    value: float | None
+    fallback: float
+    holder: str | None
+    until: str | None
+    fault: str
+    writes_today: int
+    writes_per_day: int
+
+
+class OutputsBody(Struct, frozen=True):
+    """The outputs of a twin by name."""
+
+    twin: str
+    outputs: dict[str, OutputBody]
+
+
+class CommandAnswerBody(Struct, frozen=True):
+    """A command that was carried out: ``outcome`` is written, or renewed when the value was held already."""
+
+    id: str
+    twin: str
+    output: str
+    value: float
+    outcome: str
+
+
+class EntryBody(Struct, frozen=True):
+    """One entry of the audit."""
+
+    n: int
+    at: str
+    kind: str
+    data: dict[str, Scalar]
+
+
+class AuditBody(Struct, frozen=True):
+    """The last entries, newest first; ``durable``: they survive a crash."""
+
+    durable: bool
+    entries: list[EntryBody]
 
 
 class LedgerBody(Struct, frozen=True):

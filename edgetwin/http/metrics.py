@@ -20,7 +20,15 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from edgetwin.engine.clocks import FIGURES
-from edgetwin.http.reading import HistogramReading, PolledReading, Reading, SourceReading, UplinkReading, take_reading
+from edgetwin.http.reading import (
+    ControlReading,
+    HistogramReading,
+    PolledReading,
+    Reading,
+    SourceReading,
+    UplinkReading,
+    take_reading,
+)
 from edgetwin.http.view import DaemonView
 from edgetwin.records import OUTCOMES, Quality
 
@@ -84,6 +92,8 @@ class ReadingCollector(Collector):
         yield from _twins(reading)
         if reading.uplink is not None:
             yield from _uplink(reading.uplink)
+        if reading.control is not None:
+            yield from _control(reading.control)
         if reading.states:
             yield from _states(reading)
 
@@ -164,6 +174,18 @@ def _uplink(uplink: UplinkReading) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "edgetwin_uplink_backlog_bytes", "Bytes of frames that wait for the cloud.", value=uplink.backlog_bytes
     )
+
+
+def _control(control: ControlReading) -> Iterator[Metric]:
+    commands = CounterMetricFamily("edgetwin_commands", "Commands to outputs by outcome.", labels=("outcome",))
+    for outcome, count in control.commands.items():
+        commands.add_metric((outcome,), count)
+    yield commands
+    yield CounterMetricFamily("edgetwin_fallbacks", "Fallback values written.", value=control.fallbacks)
+    outputs = GaugeMetricFamily("edgetwin_outputs", "Outputs by what is true of them.", labels=("state",))
+    for state, count in control.outputs.items():
+        outputs.add_metric((state,), count)
+    yield outputs
 
 
 def _states(reading: Reading) -> Iterator[Metric]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgetwin.http.openapi_control import control_paths, control_schemas, security_schemes
 from edgetwin.http.openapi_simulate import simulate_path, simulate_schemas
 from edgetwin.http.queries import LIMIT_DEFAULT, LIMIT_MAX
 from edgetwin.records import OUTCOMES, Quality
@@ -28,7 +29,11 @@ def openapi(version: str) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": _paths(),
-        "components": {"schemas": _schemas(), "responses": {"Problem": _problem_response()}},
+        "components": {
+            "schemas": _schemas(),
+            "responses": {"Problem": _problem_response()},
+            "securitySchemes": security_schemes(),
+        },
     }
 
 
@@ -46,6 +51,7 @@ def _paths() -> dict[str, Any]:
             "getTwin", "One twin at an instant", _json("Twin"), _twin_parameters(), "400", "404", "422"
         ),
         "/api/v1/twins/{twin}/simulate": simulate_path(),
+        **control_paths(),
     }
 
 
@@ -158,6 +164,7 @@ def _schemas() -> dict[str, Any]:
         "Uplink": _record(up=boolean, **frames),
         "Status": _status(boolean),
         **simulate_schemas(),
+        **control_schemas(),
         "Health": _record(status={"const": "ok"}, version=_TEXT, uptime_s={"type": "number"}),
         "Ready": _record(ready=boolean, reasons=_list(_TEXT)),
         "Problem": {

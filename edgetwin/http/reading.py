@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetwin.control.controller import Controller
 from edgetwin.engine import Engine
 from edgetwin.http.view import DaemonView, Polled, SourceView, Timed, UplinkView
 from edgetwin.instruments import LATENCY_BOUNDS_S, Histogram
@@ -81,6 +82,15 @@ class StateReading:
 
 
 @dataclass(frozen=True, slots=True)
+class ControlReading:
+    """Outputs: ``commands`` by outcome, ``fallbacks`` written, ``outputs`` by what is true of them."""
+
+    commands: dict[str, int]
+    fallbacks: int
+    outputs: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """Everything a scrape tells. ``samples`` int64[source, outcome], ``quality`` int64[3] twins by Quality;
     ``clock_offsets`` float64[source] in seconds, ``clock_stamps`` int64[source, FIGURES] as counted by the engine."""
@@ -98,6 +108,7 @@ class Reading:
     clock_stamps: NDArray[np.int64]
     uplink: UplinkReading | None
     states: tuple[StateReading, ...]
+    control: ControlReading | None
 
     @property
     def series_of_twins(self) -> int:
@@ -124,6 +135,7 @@ def take_reading(view: DaemonView) -> Reading:
         clock_stamps=engine.clocks.counts.copy(),
         uplink=None if uplink is None else _uplink(uplink),
         states=tuple(_states(engine, now_ns)),
+        control=None if view.acting is None else _control(view.acting.controller, now_ns),
     )
 
 
@@ -137,6 +149,17 @@ def _source(source: SourceView) -> SourceReading:
 
 def _uplink(uplink: UplinkView) -> UplinkReading:
     return UplinkReading(dict(uplink.frames), uplink.bytes_total, uplink.backlog_bytes)
+
+
+def _control(controller: Controller, now_ns: int) -> ControlReading:
+    outputs = controller.outputs.values()
+    states = {
+        "armed": sum(o.armed for o in outputs),
+        "held": sum(o.held(now_ns) for o in outputs),
+        "faulty": sum(bool(o.fault) for o in outputs),
+        "all": len(outputs),
+    }
+    return ControlReading(dict(controller.counts), controller.fallbacks, states)
 
 
 def _copy(histogram: Histogram) -> HistogramReading:

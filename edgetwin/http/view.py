@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from edgetwin.clock import Clock
+from edgetwin.control.controller import Controller
 from edgetwin.engine import Engine
+from edgetwin.errors import ControlError
 from edgetwin.instruments import Histogram
 
 
@@ -95,6 +97,21 @@ class UplinkView(Protocol):
         """Bytes of frames that wait to be acknowledged."""
 
 
+class ActingView(Protocol):
+    """The control of outputs."""
+
+    @property
+    def token(self) -> str | None:
+        """The bearer token of commands; None: they are off."""
+
+    @property
+    def controller(self) -> Controller:
+        """Outputs, and what carries commands out."""
+
+    async def refused(self, error: ControlError, origin: str) -> None:
+        """Audit what never became a command."""
+
+
 class DaemonView(Protocol):
     """The daemon. Attributes are read anew for every request: a reload may replace any of them."""
 
@@ -109,6 +126,10 @@ class DaemonView(Protocol):
     @property
     def uplink(self) -> UplinkView | None:
         """None when no frames are made."""
+
+    @property
+    def acting(self) -> ActingView | None:
+        """None when the configuration has no outputs."""
 
     @property
     def loop_lag(self) -> Histogram:

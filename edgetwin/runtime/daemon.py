@@ -28,6 +28,7 @@ from edgetwin.errors import ConfigError, EdgetwinError, JournalError
 from edgetwin.http.server import serve
 from edgetwin.instruments import Histogram
 from edgetwin.runtime import logs
+from edgetwin.runtime.acting import Acting
 from edgetwin.runtime.lock import state_lock
 from edgetwin.runtime.notify import Notifier
 from edgetwin.runtime.persistence import Persistence
@@ -70,6 +71,7 @@ class Daemon:
         self.outbox = Outbox(config.gateway, config.limits.outbox_bytes)
         self.uplink: MqttUplink | None = None
         self.persistence: Persistence | None = None
+        self.acting: Acting | None = None
         self._stopping = asyncio.Event()
         self._reload_wanted = asyncio.Event()
 
@@ -141,6 +143,9 @@ class Daemon:
         supervisor.start("reporter", self.reporter.run)
         if self.persistence is not None:
             supervisor.start("snapshots", self._snapshots)
+        if any(twin.outputs for twin in self.config.twins):
+            self.acting = Acting(self, self.base / self.config.state_dir if self.config.state_dir else None)
+            self.acting.start(supervisor)
         for source in self.config.sources:
             self._start_source(supervisor, make_source(source, self.engine, self.clock, self.base, self.links))
 
@@ -201,6 +206,8 @@ class Daemon:
         restored = engine.restore(self.engine.snapshot(), self.clock.wall_ns())
         old, self.config, self.engine = self.config, new, engine
         self.timekeeper.attach()
+        if self.acting is not None:
+            self.acting.attach()
         logs.configure(new.log.level, new.log.format)
         await self._replace_sources(supervisor)
         if new.uplink != old.uplink:
@@ -213,6 +220,9 @@ class Daemon:
         for key in ("gateway", "state_dir", "http"):
             if getattr(new, key) != getattr(self.config, key):
                 raise ConfigError(f"{key} cannot change while running", path=key, file=str(self.path), hint="restart")
+        if _control(new) != _control(self.config):
+            message = "outputs, rules and commands cannot change while running"
+            raise ConfigError(message, path="twins", file=str(self.path), hint="restart")
 
     async def _replace_sources(self, supervisor: Supervisor) -> None:
         """Sources whose record is the same keep their connection; the others are stopped and made anew."""
@@ -237,6 +247,8 @@ class Daemon:
         self.ready = False
         self.notifier.stopping()
         log.info("stopping")
+        if self.acting is not None:
+            await self.acting.stop(supervisor)
         for source in self.sources:
             await supervisor.stop(f"source:{source.name}")
         await supervisor.stop("snapshots")
@@ -252,3 +264,10 @@ class Daemon:
             except JournalError as exc:
                 log.error("snapshot_failed", error=exc.message, hint=exc.hint)
         log.info("stopped", unsent_frames=len(self.outbox))
+
+
+def _control(config: Config) -> object:
+    """What the control of outputs is made from."""
+    twins = [(twin.name, twin.outputs, twin.rules) for twin in config.twins if twin.outputs or twin.rules]
+    used = {output.source for twin in config.twins for output in twin.outputs.values()} | {config.commands.source}
+    return twins, config.commands, [source for source in config.sources if source.name in used]

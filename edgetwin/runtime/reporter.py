@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+_ORDINARY = {f"output_{kind}" for kind in ("decision", "intent", "result", "armed", "disarmed")} | {"clock_trusted"}
+
 TICK_LEAST_S = 0.02
 VALUES_MAX = 20_000
 EVENTS_MAX = 1_024
@@ -75,7 +77,8 @@ class Reporter:
         """What a person at the gateway should know too; corrections are many and of no use there."""
         for event in events:
             if event.kind != "correction" and (suppressed := self._limiter.allow(event.kind)) is not None:
-                log.warning("event", kind=event.kind, similar_suppressed=suppressed, **event.data)
+                tell = log.info if event.kind in _ORDINARY else log.warning
+                tell("event", kind=event.kind, data=dict(event.data), similar_suppressed=suppressed)
 
     def _send(self) -> None:
         if self._pending or self._events:

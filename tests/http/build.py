@@ -77,6 +77,7 @@ class View:
     reasons: list[str] = field(default_factory=list)
     started_ns: int = T0
     version: str = "1.2.3"
+    acting: Any = None
     clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -14,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from edgetwin.http.metrics import render
 from edgetwin.http.reading import take_reading
 from edgetwin.records import OUTCOMES
+from tests.control.rig import Rig
 from tests.http.build import NOW, Asking, View, view_of
 from tests.http.conftest import NAMES
 
@@ -38,6 +40,9 @@ DESIGNED = {
     "edgetwin_modbus_registers_refused",
     "edgetwin_build_info",
     "edgetwin_clock_trusted",
+    "edgetwin_commands_total",
+    "edgetwin_fallbacks_total",
+    "edgetwin_outputs",
     "edgetwin_source_clock_offset_seconds",
     "edgetwin_clock_stamps_total",
 }
@@ -98,6 +103,7 @@ def test_every_figure() -> None:
 def test_the_names_are_those_of_the_design_and_of_the_docs() -> None:
     view = view_of(NAMES, metric_twins=1)
     view.sources.append(Asking("plc"))
+    view.acting = SimpleNamespace(controller=Rig().controller)
     text = scrape(view)
     exposed = set(re.findall(r"^# TYPE (edgetwin_\S+)", text, re.MULTILINE))
     assert exposed == DESIGNED | {"edgetwin_twin_state", "edgetwin_twin_state_std"}

@@ -1,0 +1,266 @@
+"""Checks of outputs and rules: what may be written where, and by whom."""
+
+from __future__ import annotations
+
+from pathlib import Path as FilePath
+
+from edgetwin.config.check_files import positive
+from edgetwin.config.check_signals import WORDS, nonzero
+from edgetwin.config.environment import read_secret
+from edgetwin.config.expressions import parse, parse_condition
+from edgetwin.config.findings import Findings
+from edgetwin.config.models import state_names
+from edgetwin.config.places import Path
+from edgetwin.config.schema import ModbusSource, MqttSource, Output, Register, Rule, Twin
+from edgetwin.config.topics import topic_placeholders
+from edgetwin.errors import ConfigError
+
+TOKEN_CHARS_MIN = 32
+_WRITABLE = ("holding", "coil")
+Extent = tuple[str, int, str, int, int]
+
+
+def check_control(findings: Findings, base_dir: FilePath) -> None:
+    """All outputs, rules and commands of the configuration."""
+    config = findings.config
+    for i, twin in enumerate(config.twins):
+        for name, output in twin.outputs.items():
+            _check_output(findings, ("twins", i, "outputs", name), twin, output)
+        for k, rule in enumerate(twin.rules):
+            _check_rule(findings, ("twins", i, "rules", k), twin, rule)
+        _distinct_rules(findings, ("twins", i, "rules"), twin)
+    _check_overlaps(findings)
+    _check_commands(findings, base_dir)
+
+
+# ---- outputs
+
+
+def _check_output(findings: Findings, path: Path, twin: Twin, output: Output) -> None:
+    sources = {s.name: s for s in findings.config.sources}
+    source = sources.get(output.source)
+    if source is None:
+        findings.unknown((*path, "source"), "source", output.source, list(sources))
+    elif isinstance(source, MqttSource):
+        _need(findings, path, output, "topic", "an mqtt")
+    elif isinstance(source, ModbusSource):
+        _need(findings, path, output, "register", "a modbus")
+    else:
+        findings.error((*path, "source"), "nothing can be written to a recording", "name an mqtt or modbus source")
+    if output.topic is not None:
+        _check_topic(findings, path, twin, output)
+    if output.register is not None:
+        _check_register(findings, (*path, "register"), output.register)
+        if topic_placeholders_of(twin):
+            hint = "list these twins one by one, each with its register"
+            findings.error((*path, "register"), "all twins of the template would write one register", hint, key=True)
+    _check_values(findings, path, output)
+    for key in ("lease", "max_age"):
+        positive(findings, (*path, key), getattr(output, key))
+    positive(findings, (*path, "read_back", "within"), output.read_back.within)
+    _check_states(findings, path, twin, output)
+    if output.mode == "active" and findings.config.state_dir is None:
+        hint = "add state_dir:, so that a restart knows what was under control"
+        findings.error((*path, "mode"), "an active output needs a place for its audit", hint)
+
+
+def _need(findings: Findings, path: Path, output: Output, needed: str, kind: str) -> None:
+    other = "register" if needed == "topic" else "topic"
+    if getattr(output, needed) is None:
+        findings.error(path, f"{needed} is missing: {kind} source needs it", f"add {needed}:", key=True)
+    if getattr(output, other) is not None:
+        findings.error((*path, other), f"{other} does not fit {kind} source", f"write {needed}: instead", key=True)
+
+
+def _check_topic(findings: Findings, path: Path, twin: Twin, output: Output) -> None:
+    place = (*path, "topic")
+    topic = output.topic or ""
+    names = findings.attempt(place, lambda: topic_placeholders(topic))
+    if names is None:
+        return
+    known = topic_placeholders_of(twin)
+    for name in names:
+        if name not in known:
+            hint = "use placeholders of the twin's name"
+            findings.error(place, f"what {{{name}}} stands for is not known when the twin is made", hint)
+    missing = [name for name in known if name not in names]
+    if missing:
+        hint = f"put {{{missing[0]}}} into the topic"
+        findings.error(place, "all twins of the template would write one topic", hint)
+    if "{value}" not in output.payload:
+        findings.error((*path, "payload"), "{value} is missing", 'such as "{value}" or \'{"set": {value}}\'')
+
+
+def topic_placeholders_of(twin: Twin) -> list[str]:
+    """Placeholders whose values every twin of a template has."""
+    try:
+        return topic_placeholders(twin.name)
+    except ConfigError:
+        return []  # reported with the name
+
+
+def _check_register(findings: Findings, path: Path, register: Register) -> None:
+    if register.table not in _WRITABLE:
+        findings.error((*path, "table"), f"table {register.table} cannot be written", "use holding or coil")
+    if register.table == "coil" and register.type != "bit":
+        findings.error((*path, "type"), f"table coil holds bits, not {register.type}", "write type: bit")
+    if register.table == "holding" and register.type == "bit":
+        hint = "writing one bit of a register would overwrite what others wrote into the rest; use a coil"
+        findings.error((*path, "type"), "a bit of a register cannot be written alone", hint)
+    nonzero(findings, (*path, "scale"), register.scale)
+
+
+def _check_values(findings: Findings, path: Path, output: Output) -> None:
+    low, high = output.range
+    if not low < high:
+        findings.error((*path, "range"), "the lower end must be below the upper end", "write [low, high]")
+    elif not low <= output.fallback <= high:
+        line, _ = findings.place((*path, "range"))
+        message = f"{output.fallback:g} is outside of range [{low:g}, {high:g}] (line {line})"
+        findings.error((*path, "fallback"), message, "widen the range or choose a fallback within it")
+
+
+def _check_states(findings: Findings, path: Path, twin: Twin, output: Output) -> None:
+    states = state_names(findings.config, twin)
+    if not states:
+        return  # the model is reported elsewhere
+    used: frozenset[str] = frozenset()
+    if output.interlock is not None:
+        text = output.interlock
+        condition = findings.attempt((*path, "interlock"), lambda: parse_condition(text, states))
+        used = condition.names if condition is not None else frozenset(states)
+    for name in output.max_std:
+        if name not in states:
+            findings.unknown((*path, "max_std", name), "state", name, sorted(states), key=True)
+        elif name not in used:
+            hint = "use it in the interlock, or remove the limit"
+            findings.error((*path, "max_std", name), f"the interlock does not use {name}", hint, key=True)
+    if output.read_back.signal is not None and output.read_back.signal not in twin.signals:
+        place = (*path, "read_back", "signal")
+        findings.unknown(place, "signal", output.read_back.signal, list(twin.signals))
+
+
+# ---- rules
+
+
+def _check_rule(findings: Findings, path: Path, twin: Twin, rule: Rule) -> None:
+    output = twin.outputs.get(rule.set)
+    if output is None:
+        findings.unknown((*path, "set"), "output", rule.set, list(twin.outputs))
+    states = state_names(findings.config, twin)
+    if states:
+        for key, text in (("when", rule.when), ("clear", rule.clear)):
+            if text is not None:
+                findings.attempt((*path, key), lambda text=text: parse_condition(text, states))  # type: ignore[misc]
+        if isinstance(rule.to, str):
+            to = rule.to
+            findings.attempt((*path, "to"), lambda: parse(to, states))
+    if output is None:
+        return
+    for key, value in (("to", rule.to), ("otherwise", rule.otherwise)):
+        if isinstance(value, float) and not output.range[0] <= value <= output.range[1]:
+            low, high = output.range
+            findings.error((*path, key), f"{value:g} is outside of the output's range [{low:g}, {high:g}]")
+
+
+def _distinct_rules(findings: Findings, path: Path, twin: Twin) -> None:
+    seen: set[str] = set()
+    for k, rule in enumerate(twin.rules):
+        if rule.name in seen:
+            findings.error((*path, k, "name"), f"a rule {rule.name} exists already", "give each its own name")
+        seen.add(rule.name)
+
+
+# ---- who writes where
+
+
+def _check_overlaps(findings: Findings) -> None:
+    """Two outputs that write one place, and registers that are read as something else than what is written."""
+    written: dict[object, tuple[Path, str]] = {}
+    extents: list[tuple[Extent, Path, str]] = []
+    urls = {s.name: (s.url, s.unit) for s in findings.config.sources if isinstance(s, ModbusSource)}
+    for i, twin in enumerate(findings.config.twins):
+        for name, output in twin.outputs.items():
+            path: Path = ("twins", i, "outputs", name)
+            shown = f"{twin.name}/{name}"
+            if output.topic is not None:
+                key = (output.source, output.topic)
+                if key in written:
+                    _both(findings, (*path, "topic"), written[key], "writes the same topic")
+                written.setdefault(key, ((*path, "topic"), shown))
+            if output.register is not None and output.source in urls:
+                extent = _extent(output.register, urls[output.source])
+                for other, place, who in extents:
+                    if _overlap(extent, other):
+                        _both(findings, (*path, "register"), (place, who), "writes the same register")
+                extents.append((extent, (*path, "register"), shown))
+    _check_read_otherwise(findings, urls)
+
+
+def _check_read_otherwise(findings: Findings, urls: dict[str, tuple[str, int]]) -> None:
+    signals = [
+        (_extent(s.register, urls[s.source]), ("twins", i, "signals", name, "register"), f"{t.name}/{name}", s.register)
+        for i, t in enumerate(findings.config.twins)
+        for name, s in t.signals.items()
+        if s.register is not None and s.source in urls
+    ]
+    for i, twin in enumerate(findings.config.twins):
+        for name, output in twin.outputs.items():
+            if output.register is None or output.source not in urls:
+                continue
+            mine = _extent(output.register, urls[output.source])
+            for extent, place, who, register in signals:
+                same = (register.type, register.order) == (output.register.type, output.register.order)
+                if _overlap(mine, extent) and not (same and extent == mine):
+                    _both(findings, ("twins", i, "outputs", name, "register"), (place, who), "reads it otherwise")
+
+
+def _extent(register: Register, device: tuple[str, int]) -> Extent:
+    url, unit = device
+    words = 1 if register.table == "coil" else WORDS[register.type]
+    return (url, unit, register.table, register.address, register.address + words)
+
+
+def _overlap(a: Extent, b: Extent) -> bool:
+    return a[:3] == b[:3] and a[3] < b[4] and b[3] < a[4]
+
+
+def _both(findings: Findings, path: Path, other: tuple[Path, str], what: str) -> None:
+    place, who = other
+    line, _ = findings.place(place)
+    findings.error(path, f"{who} {what} (line {line})", "let each register or topic have one meaning and one writer")
+
+
+# ---- commands
+
+
+def _check_commands(findings: Findings, base_dir: FilePath) -> None:
+    commands = findings.config.commands
+    if commands.token_file is not None:
+        _check_secret(findings, ("commands", "token_file"), base_dir / commands.token_file, TOKEN_CHARS_MIN)
+    for name, file in commands.keys.items():
+        _check_secret(findings, ("commands", "keys", name), base_dir / file, TOKEN_CHARS_MIN)
+    positive(findings, ("commands", "ttl_max"), commands.ttl_max)
+    mqtt = [s.name for s in findings.config.sources if isinstance(s, MqttSource)]
+    if commands.source is not None and commands.source not in mqtt:
+        findings.unknown(("commands", "source"), "mqtt source", commands.source, mqtt)
+    if commands.source is not None and not commands.keys:
+        hint = "add keys: with a file for each commander"
+        findings.error(("commands", "source"), "commands over MQTT must be signed, and no key is given", hint)
+    if commands.source is None and commands.keys:
+        findings.error(("commands", "keys"), "keys are for commands over MQTT", "add source:", key=True)
+
+
+def _check_secret(findings: Findings, path: Path, file: FilePath, least: int) -> None:
+    """The secret is there and long enough; it is never shown."""
+    try:
+        text = read_secret(file)
+    except (OSError, ValueError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "not a path"
+        findings.error(path, f"the file cannot be read: {reason}", "the path is relative to the configuration file")
+        return
+    except ConfigError as exc:
+        findings.error(path, exc.message, exc.hint)
+        return
+    if len(text) < least:
+        findings.error(path, f"the secret is shorter than {least} characters", "make one with: openssl rand -hex 32")

@@ -6,6 +6,7 @@
     ├── ConfigError      the YAML file, or something it names
     ├── ModelError       a model that cannot be built or compiled
     ├── PayloadError     bytes from the field that cannot be read as a sample
+    ├── FitError         parameters that cannot be learned from the data given
     ├── SourceError      a connection that brings samples
     ├── FrameError       a frame that cannot be decoded or applied
     ├── JournalError     the state directory
@@ -57,6 +58,10 @@ class ConfigError(EdgetwinError):
 
 class ModelError(EdgetwinError):
     """A model that cannot be built or compiled."""
+
+
+class FitError(EdgetwinError):
+    """Parameters that cannot be learned from the data given."""
 
 
 class PayloadError(EdgetwinError):

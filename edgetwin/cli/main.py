@@ -22,6 +22,7 @@ COMMANDS = {
     "demo": "show the whole thing on this machine, with nothing to set up",
     "replay": "run recorded files through the twins",
     "simulate": "ask what a twin would do under a scenario",
+    "fit": "learn parameters and noise from recorded files",
     "receive": "decode frames on the cloud side",
     "command": "set an output of a twin through the running daemon",
     "arm": "arm an output at the gateway, or disarm it",

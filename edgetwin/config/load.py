@@ -14,7 +14,9 @@ import msgspec
 
 from edgetwin.config.convert import Converter, record_type
 from edgetwin.config.document import BYTES_MAX, parse, too_large
-from edgetwin.config.origin import Origin, attach
+from edgetwin.config.fitted import FittedFile, merge
+from edgetwin.config.origin import Locator, Origin, attach, origin_of
+from edgetwin.config.places import quoted
 from edgetwin.config.schema import Config
 from edgetwin.errors import ConfigError
 
@@ -46,9 +48,20 @@ class InvalidConfigError(ConfigError):
 def load(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ) -> Config:
     """The configuration in a file; ``env`` is what ``${NAME}`` and credentials are read from.
 
-    InvalidConfigError (a ConfigError) when the file cannot be read or is not a valid configuration.
+    Values of the files that its key ``fitted`` names, relative to the file, are merged over its twins.
+    InvalidConfigError (a ConfigError) when a file cannot be read or is not valid.
     """
-    return load_as(path, Config, env)
+    config = load_as(path, Config, env)
+    for i, name in enumerate(config.fitted):
+        file = Path(path).parent / name
+        if not file.is_file():
+            raise InvalidConfigError([_no_fitted(config, i, file)])
+        overlay = load_as(file, FittedFile, env)
+        try:
+            config = merge(config, overlay)
+        except ConfigError as exc:
+            raise InvalidConfigError([exc]) from exc
+    return config
 
 
 def load_as(path: str | os.PathLike[str], record: type[R], env: Mapping[str, str] = os.environ) -> R:
@@ -92,6 +105,14 @@ def _read(text: str, name: str, record: type[R], env: Mapping[str, str]) -> R:
         raise InvalidConfigError([ConfigError(str(exc), file=name, line=1, column=1)]) from exc
     attach(config, Origin(name, text))
     return config
+
+
+def _no_fitted(config: Config, i: int, file: Path) -> ConfigError:
+    locator = Locator(origin_of(config))
+    line, column = locator.place(("fitted", i))
+    hint = "edgetwin fit writes it; remove the line until then"
+    message = f"there is no file {quoted(str(file))}"
+    return ConfigError(message, hint=hint, path=f"fitted[{i}]", file=locator.file, line=line, column=column)
 
 
 def _not_utf8(raw: bytes, position: int, name: str) -> ConfigError:

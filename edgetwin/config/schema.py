@@ -529,6 +529,7 @@ class Config(_Strict, frozen=True, kw_only=True, dict=True):
     - sources: the connections that bring samples
     - models: models given by their equations
     - twins: the assets and templates of assets
+    - fitted: files written by `edgetwin fit`, relative to this one; their values take the place of those of the twins
     - uplink: where frames go; none are made when absent
     - http: the HTTP API; null turns it off
     - commands: who may command outputs
@@ -542,6 +543,7 @@ class Config(_Strict, frozen=True, kw_only=True, dict=True):
     sources: Annotated[list[Source], Meta(min_length=1)]
     models: list[UserModel] = []
     twins: Annotated[list[Twin], Meta(min_length=1)]
+    fitted: list[str] = []
     uplink: MqttUplink | None = None
     http: Http | None = Http()
     commands: Commands = Commands()

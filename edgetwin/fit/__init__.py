@@ -1,0 +1,1 @@
+"""Learning the parameters and the noise of twins from recordings."""

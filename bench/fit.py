@@ -21,8 +21,9 @@ from edgetwin.engine import Engine
 from edgetwin.fit.filters import twin_filters
 from edgetwin.fit.likelihood import Likelihood
 from edgetwin.fit.quantities import bounded, chosen
-from edgetwin.fit.run import Options, fit
+from edgetwin.fit.run import fit
 from edgetwin.fit.samples import Selection, read_segments
+from edgetwin.fit.search import Options
 from edgetwin.fit.start import started
 
 SAMPLES, CANDIDATES, T0 = 10_000, 32, 1_700_000_000

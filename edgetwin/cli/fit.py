@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from edgetwin.config.schema import Config
-    from edgetwin.fit.run import Options, Result
+    from edgetwin.fit.run import Result
+    from edgetwin.fit.search import Options
 
 NONE = "none"
 
@@ -76,8 +77,8 @@ def _twins(config: Config, names: list[str] | None) -> list[int]:
 
 
 def _options(args: argparse.Namespace) -> Options:
-    from edgetwin.fit.run import Options
     from edgetwin.fit.samples import Selection
+    from edgetwin.fit.search import Options
 
     return Options(
         parameters=args.parameters,

@@ -116,7 +116,8 @@ def _bound(quantity: Quantity, lower: bool) -> str:
         return f"{quantity.name} goes to 0: the data need none here"
     if quantity.kind == "noise" and lower and not quantity.declared:
         return f"{quantity.name} ends at {bound:.3g}, the resolution of the recording: the process takes up the rest"
-    return f"{quantity.name} ends at its {side} bound {bound:g}: the likelihood rises beyond it"
+    choose = "" if quantity.declared else "; choose its bounds, reaching below 0 if it may be negative"
+    return f"{quantity.name} ends at its {side} bound {bound:g}: the likelihood rises beyond it{choose}"
 
 
 def _alike(names: Sequence[str], correlation: NDArray[np.float64]) -> list[str]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from edgetwin.config.load import load
 from tests.config.support import REPOSITORY
 from tests.fit.build import LAG, LAG_TRUTH, T0, lag, write
 
-EXAMPLE = REPOSITORY / "configs" / "replay.yaml"
+EXAMPLE = REPOSITORY / "configs" / "fit.yaml"
 
 
 def configured(folder: Path, text: str = LAG, seed: int = 1, n: int = 800) -> Path:
@@ -53,8 +54,14 @@ def test_fit_and_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_the_example(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["fit", str(EXAMPLE), "--out", str(tmp_path / "f.yaml"), "--starts", "1"]) == 0
-    assert "twin     cold-room: model auto, " in capsys.readouterr().out
+    """Its fit foresees the samples held out far better than the guess, and is as sure as it says."""
+    assert main(["fit", str(EXAMPLE), "--noise", "--validate", "0.25", "--out", str(tmp_path / "f.yaml")]) == 0
+    said = capsys.readouterr().out
+    assert "twin     cold-room: model cold_room, " in said
+    before, after, _, nis = map(float, re.findall(r"([\d.]+)", said.partition("RMSE ")[2].partition(" over")[0]))
+    assert after < 0.65 * before
+    assert 0.8 < nis < 1.25
+    assert "warning" not in said
 
 
 def test_twins_files_and_spans(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetwin.config.load import load
-from edgetwin.fit.run import Options, Result, fit
+from edgetwin.fit.run import Result, fit
 from edgetwin.fit.samples import Selection
+from edgetwin.fit.search import Options
 
 T0 = 1_700_000_000
 

@@ -35,15 +35,24 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class Field:
+    """A field of the row that a fitted quantity sets: to ``factor`` times it, or to the square of that."""
+
+    name: str
+    squared: bool = False
+    factor: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Filter:
     """One filter: ``row`` records[1] as configured, ``channel_of`` the channel of each slot, ``signals`` the measured
-    signals by channel; ``fields`` are the row's fields that each fitted quantity sets, and whether to its square;
+    signals by channel; ``fields`` are the row's fields that each fitted quantity sets;
     ``rate_std`` is the twin's ``initial_rate_std``, 0 where none is given."""
 
     row: NDArray[np.void]
     channel_of: Mapping[int, int]
     signals: Mapping[int, str]
-    fields: Mapping[str, tuple[tuple[str, bool], ...]]
+    fields: Mapping[str, tuple[Field, ...]]
     innovations: Callable[..., None]
     rate_std: float = 0.0
 
@@ -62,8 +71,9 @@ class Filter:
             if name in (rows.dtype.names or ()):
                 rows[name] = 0
         for k, quantity in enumerate(quantities):
-            for field, squared in self.fields.get(quantity.name, ()):
-                rows[field] = values[:, k] ** 2 if squared else values[:, k]
+            for field in self.fields.get(quantity.name, ()):
+                set_to = field.factor * values[:, k]
+                rows[field.name] = set_to**2 if field.squared else set_to
         self._set_spread(rows, quantities, values)
         return rows
 
@@ -100,16 +110,18 @@ def twin_filters(engine: Engine, instance: TwinInstance) -> list[Filter]:
 def _of_equations(bank: EquationBank, instance: TwinInstance) -> Filter:
     model = bank.model
     channels = {signal: c for c, signal in enumerate(model.channels)}
-    fields: dict[str, tuple[tuple[str, bool], ...]] = {}
-    for k, name in enumerate(model.parameters):
-        fields[name] = ((f"p{k}", False),)
+    row = _row(bank, (instance.name, ""))
+    fields: dict[str, tuple[Field, ...]] = {name: (Field(f"p{k}"),) for k, name in enumerate(model.parameters)}
     for i, name in enumerate(model.states):
-        fields[f"process_noise.{name}"] = ((f"q{i}", True),)
-        fields[f"initial.{name}"] = ((f"x{i}", False), (f"x0_{i}", False))
+        fields[f"process_noise.{name}"] = (Field(f"q{i}", squared=True),)
+        fields[f"initial.{name}"] = (Field(f"x{i}"), Field(f"x0_{i}"))
     for c, name in enumerate(model.measurements):
-        fields[f"noise.{name}"] = ((f"r{c}", True),)
+        if name in instance.slots:
+            # Noise is in the unit of the signal, the row in that of the model: its scale tells one from the other.
+            factor = float(row[f"scale{c}"][0]) / instance.spec.signals[name].scale
+            fields[f"noise.{name}"] = (Field(f"r{c}", squared=True, factor=abs(factor)),)
     return Filter(
-        _row(bank, (instance.name, "")),
+        row,
         {slot: channels[signal] for signal, slot in instance.slots.items()},
         {c: name for c, name in enumerate(model.measurements) if name in instance.slots},
         fields,
@@ -122,7 +134,11 @@ def _of_signal(bank: SignalBank, instance: TwinInstance, signal: str) -> Filter:
         _row(bank, (instance.name, signal)),
         {instance.slots[signal]: 0},
         {0: signal},
-        {"process_noise": (("q", True),), "time_constant": (("tau", False),), f"noise.{signal}": (("r", True),)},
+        {
+            "process_noise": (Field("q", squared=True),),
+            "time_constant": (Field("tau"),),
+            f"noise.{signal}": (Field("r", squared=True),),
+        },
         compile_candidates(bank.name, bank.kernels, None),
         instance.spec.parameters.get("initial_rate_std", 0.0),
     )

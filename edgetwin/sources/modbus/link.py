@@ -6,15 +6,10 @@ fault depends on what ties an answer to its request:
 * Modbus TCP, TLS, UDP: the transaction id. On the first time-out, wrong frame or surplus byte the connection is
   dropped; nothing that was under way can reach the next one.
 * RTU, on a line or over TCP: nothing does. After a time-out the line stays silent for as long again and whatever
-  comes is thrown away (over TCP the connection is dropped as well). Then, since a device answers in the order in
-  which it was asked, the unit has to answer a *probe* before it is asked anything else: Return Query Data (function
-  8), whose answer, be it the echo or an exception, looks like that of no read and no write. Once it has come, nothing
-  older can. A unit that ignores function 8 against the specification is probed by a reading whose answer is as long as
-  none that may be under way. Only where there is no such reading (a unit with one register) it is asked
-  nothing but probes for eight time-outs.
+  comes is thrown away (over TCP the connection is dropped as well); then the unit is settled (:mod:`settling`).
 
 Source: MODBUS over Serial Line V1.02, sections 2.4.1 (one master, one request at a time) and 2.5.1.1 (silence of 3.5
-characters between frames, 1.75 ms above 19200 baud); Application Protocol V1.1b3, section 6.8 (diagnostics).
+characters between frames, 1.75 ms above 19200 baud).
 """
 
 from __future__ import annotations
@@ -41,12 +36,12 @@ from edgetwin.sources.modbus.frames import (
     Request,
     WrongAnswerError,
     check_answer,
-    probe_request,
     read_request,
     values_of,
     write_request,
 )
 from edgetwin.sources.modbus.framing import Framing, Mbap, Rtu
+from edgetwin.sources.modbus.settling import settle
 from edgetwin.sources.modbus.turns import Turns
 from edgetwin.sources.modbus.units import Unit
 from edgetwin.sources.modbus.wires import Opener, Wire
@@ -59,9 +54,6 @@ RTU_FRAME_MAX = 256
 SILENCE_CHARS = 3.5
 SILENCE_MIN_NS = 1_750_000
 RTU_FRAME_MIN = 5
-LATE_TIMEOUTS = 8
-"""So many time-outs after it was last asked, an answer of a unit is not expected any more."""
-
 PAUSED_NS = 10_000_000
 """A silence that a frame seldom has inside, whatever adapters and networks do to it."""
 
@@ -223,7 +215,9 @@ class Link:
             if self._wire is None:
                 await self._connect(timeout_s)
             if self.place.rtu:
-                await self._settle(request, timeout_s)
+                unit, now_ns = self.unit(request.unit), self._clock.monotonic_ns()
+                nonce = self._rng.randrange(65536)
+                await settle(unit, request, now_ns, timeout_s, nonce, lambda probe: self._ask(probe, timeout_s))
                 await self._silence(timeout_s)
                 if request.unit == BROADCAST:
                     return self._broadcast(request)
@@ -447,52 +441,10 @@ class Link:
         self._quiet(BROADCAST_TURNAROUND_S)
         return Answer(b"", self._clock.wall_ns(), 0)
 
-    async def _settle(self, request: Request, timeout_s: float) -> None:
-        """Make sure that no answer to an earlier request of the unit can be taken for that to ``request``."""
-        unit = self.unit(request.unit)
-        patience_ns = round(LATE_TIMEOUTS * timeout_s * NS)
-        if unit.doubtful and self._clock.monotonic_ns() - unit.asked_ns > patience_ns:
-            unit.doubtful.clear()
-        try:
-            while unit.doubtful:
-                telling = unit.telling(request)
-                if telling is not None and (unit.deaf or unit.probe_lost):
-                    await self._tell(unit, telling, timeout_s)
-                else:
-                    await self._probe(unit, request.unit, timeout_s)
-        except WrongAnswerError as exc:
-            raise LinkError(exc.message) from exc
-        except LinkError as exc:
-            exc.sent = False  # what was asked for was not
-            raise
-
-    async def _probe(self, unit: Unit, number: int, timeout_s: float) -> None:
+    async def _ask(self, request: Request, timeout_s: float) -> None:
+        """An exchange for the sake of having an answer."""
         await self._silence(timeout_s)
-        try:
-            await self._exchange(probe_request(number, self._rng.randrange(65536)), timeout_s)
-        except NoAnswerError:
-            unit.probe_lost = True
-            raise
-        except RefusalError as exc:  # as good an answer as any, unless a gateway gives it
-            if exc.code in UNREACHED:
-                raise
-        unit.probed()
-
-    async def _tell(self, unit: Unit, telling: Request, timeout_s: float) -> None:
-        """Probe a unit that may be deaf to function 8."""
-        await self._silence(timeout_s)
-        try:
-            await self._exchange(telling, timeout_s)
-        except NoAnswerError:
-            unit.probe_lost = unit.deaf and unit.probe_lost
-            raise
-        except RefusalError as exc:
-            unit.refused(telling)
-            unit.doubt(telling)  # the refusal may have been another's
-            if exc.code in UNREACHED:
-                raise
-        else:
-            unit.told(telling)
+        await self._exchange(request, timeout_s)
 
 
 class _Ear:

@@ -62,7 +62,9 @@ class Gateway:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "edgetwin.cli.main", "run", str(self.config)], stderr=self.log, env=os.environ
         )
-        wait_until(lambda: self.get("/readyz") is not None and self.source_up(), "the daemon to be ready")
+        wait_until(
+            lambda: self.get("/readyz") is not None and self.source_up(), "the daemon to be ready", 120
+        )  # the first compiles
 
     def source_up(self) -> bool:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/metrics", timeout=10) as answer:

@@ -97,6 +97,16 @@ class DeviceClocks:
         on_gateway: NDArray[np.bool_] = (clocks["device"] == 0) | (clocks["substituted"] == 1)
         return on_gateway
 
+    def adopt(self, other: DeviceClocks) -> None:
+        """Go on from what ``other`` has learned of the same signals and counted for the same sources."""
+        place = {(twin, signal): slot for slot, (twin, signal, _) in other._owner.items()}
+        for slot, (twin, signal, _) in self._owner.items():
+            if (twin, signal) in place:
+                self._clocks[slot] = other._clocks[place[twin, signal]]
+        for k, name in enumerate(self._names):
+            if name in other._names:
+                self.counts[k] = other.counts[other._names.index(name)]
+
     def start_again(self) -> None:
         """The gateway's clock has stepped: offsets against it mean nothing any more."""
         self._clocks["seen"] = 0

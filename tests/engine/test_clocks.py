@@ -130,6 +130,16 @@ def test_without_a_shift_the_time_between_has_passed() -> None:
     assert 0 < before.std < after.std <= 0.5
 
 
+def test_a_new_engine_goes_on_from_the_clocks_of_the_old() -> None:
+    old, new = Engine(config([timed()])), Engine(config([twin("first"), timed()]))
+    for k in range(10):
+        feed(old, [1.0], [T0 + k * SECOND + 3 * SECOND], now=T0 + k * SECOND)
+    feed(old, [1.0], [T0 + DAY], now=T0)
+    new.clocks.adopt(old.clocks)
+    assert new.clocks.offset(1) == old.clocks.offset(0) is not None
+    assert new.clocks.counts.tolist() == old.clocks.counts.tolist() != [[0, 0, 0, 0]]
+
+
 def test_batches_of_other_slots_cost_nothing_and_are_left_alone() -> None:
     engine = Engine(config())
     batch = Batch(np.zeros(1, np.int32), np.array([T0 + DAY]), np.ones(1))

@@ -216,7 +216,7 @@ async def test_a_commit_whose_answer_was_lost_is_not_made_twice(tmp_path: Path) 
 
 
 async def test_a_full_memory_is_told(tmp_path: Path) -> None:
-    config = HttpFrames(listen="127.0.0.1:0", anonymous=True, pending_bytes_max=4_194_304, answer_within=0.05)
+    config = HttpFrames(listen="127.0.0.1:0", anonymous=True, pending_bytes_max=4_194_304)
     async with cloud(tmp_path, config) as c, aiohttp.ClientSession() as s:
         c.receiver.pending_bytes = 4_194_304
         answer = await c.post(s, frame(0))

@@ -15,6 +15,7 @@
     │   ├── JournalFullError        no room, on the disk or within the bound
     │   └── JournalWriteError       a write or a sync failed; what it was about is not durable
     ├── ControlError     a write to a device that failed or is not allowed
+    ├── StoreError       the receiver's store, for now
     └── UplinkError      the connection to the cloud
 
 Foreign exceptions are translated once, at the adapter, with ``raise ... from exc``.
@@ -102,6 +103,10 @@ class ControlError(EdgetwinError):
     def __init__(self, message: str, *, hint: str = "", sent: bool = False) -> None:
         super().__init__(message, hint=hint)
         self.sent = sent
+
+
+class StoreError(EdgetwinError):
+    """The receiver's store cannot be reached at this moment, or another receiver is at work in it."""
 
 
 class UplinkError(EdgetwinError):

@@ -16,7 +16,19 @@ import edgetwin
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-HEAVY = ("scipy", "matplotlib", "sympy", "filterpy", "pandas", "pyarrow", "amqtt", "hypothesis", "pytest")
+HEAVY = (
+    "scipy",
+    "psycopg",
+    "duckdb",
+    "matplotlib",
+    "sympy",
+    "filterpy",
+    "pandas",
+    "pyarrow",
+    "amqtt",
+    "hypothesis",
+    "pytest",
+)
 
 
 def requirement_name(requirement: str) -> str:

@@ -69,8 +69,13 @@ class Problem(EdgetwinError):  # noqa: N818 - the name RFC 9457 gives it
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn whatever a handler raises into a problem document; the cause of a 500 goes to the log only."""
+    return await answered(request, handler, BODY_BYTES_MAX)
+
+
+async def answered(request: web.Request, handler: Handler, body_bytes_max: int) -> web.StreamResponse:
+    """The same for bodies of at most ``body_bytes_max``."""
     try:
-        _check_size(request)
+        _check_size(request, body_bytes_max)
         return await handler(request)
     except Problem as problem:
         return problem.response(problem.headers)
@@ -84,6 +89,6 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return Problem(500, "the request failed; the log says why").response()
 
 
-def _check_size(request: web.Request) -> None:
-    if (request.content_length or 0) > BODY_BYTES_MAX:
-        raise Problem(413, f"a request body may have at most {BODY_BYTES_MAX} bytes")
+def _check_size(request: web.Request, body_bytes_max: int) -> None:
+    if (request.content_length or 0) > body_bytes_max:
+        raise Problem(413, f"a request body may have at most {body_bytes_max} bytes")

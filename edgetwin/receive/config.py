@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta
 
-from edgetwin.config.environment import read_secret
-from edgetwin.config.load import load_as
-from edgetwin.config.origin import Locator, origin_of
-from edgetwin.config.places import Path as KeyPath
-from edgetwin.config.places import dotted
 from edgetwin.config.schema import Duration, Log, Tls, _Strict
-from edgetwin.config.urls import MQTT_SCHEMES, endpoint
 from edgetwin.errors import ConfigError
-
-KEEPALIVE_MAX_S = 65_535
-SESSION_EXPIRY_MAX_S = 4_294_967_294
 
 
 class MqttFrames(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
@@ -47,35 +35,138 @@ class MqttFrames(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
     receive_maximum: Annotated[int, Meta(ge=1, le=65_535)] = 256
 
 
+class ServerTls(_Strict, frozen=True):
+    """Files of a TLS server, relative to the configuration file.
+
+    - cert: the server's certificate chain in PEM
+    - key: the private key of ``cert`` in PEM
+    - client_ca: authorities in PEM whose client certificates are let in; the certificate's common name (CN) must be the
+      gateway's name
+    """
+
+    cert: str
+    key: str
+    client_ca: str | None = None
+
+
+class HttpFrames(_Strict, frozen=True, kw_only=True):
+    """The listener that gateways post their frames to.
+
+    - listen: address and port
+    - tls: certificate files; plain HTTP when absent
+    - tokens: folder of files, each named after a gateway and holding its bearer tokens, one a line
+    - anonymous: let in whoever comes; for a listener that a proxy guards
+    - body_bytes_max: largest request body
+    - pending_bytes_max: bytes of frames that may wait for the store; past it requests get 503
+    - answer_within: longest wait for the store before a request gets 503
+    - clients_max: most connections
+    """
+
+    listen: str
+    tls: ServerTls | None = None
+    tokens: str | None = None
+    anonymous: bool = False
+    body_bytes_max: Annotated[int, Meta(ge=4_194_308, le=268_435_456)] = 8_388_608
+    pending_bytes_max: Annotated[int, Meta(ge=4_194_304)] = 67_108_864
+    answer_within: Duration = Duration(30)
+    clients_max: Annotated[int, Meta(ge=1, le=65_535)] = 1_024
+
+
+class MetricsListener(_Strict, frozen=True, kw_only=True):
+    """Figures for Prometheus, and `/healthz`.
+
+    - listen: address and port
+    - gateways_max: most gateways with series of their own; the ones heard last
+    """
+
+    listen: str
+    gateways_max: Annotated[int, Meta(ge=0, le=100_000)] = 1_000
+
+
 class CsvStore(_Strict, frozen=True, tag_field="kind", tag="csv"):
-    """One growing file, states.csv.
+    """Growing files: states.csv, events.csv, gaps.csv.
 
     - path: folder of the files, relative to the configuration file
     - commit_every: the longest that rows wait for the disk; frames are acknowledged after it
+    - rows_max: rows that ask for a commit before its time
+    - file_bytes_max: size at which another file is begun
     """
 
     path: str
     commit_every: Duration = Duration(1)
+    rows_max: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1_000_000
+    file_bytes_max: Annotated[int, Meta(ge=1_024)] = 1_073_741_824
 
 
 class ParquetStore(_Strict, frozen=True, tag_field="kind", tag="parquet"):
-    """Files states-00000000.parquet and so on, each whole from the moment it has its name.
+    """Files states-00000000.parquet and so on, each whole from the moment it has its name; events.csv, gaps.csv.
 
     - path: folder of the files, relative to the configuration file
     - commit_every: time after which a file is finished that is not full; frames are acknowledged after it
     - rows_max: rows after which a file is finished
+    - file_bytes_max: size at which another file of events or gaps is begun
     """
 
     path: str
     commit_every: Duration = Duration(60)
     rows_max: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1_000_000
+    file_bytes_max: Annotated[int, Meta(ge=1_024)] = 1_073_741_824
+
+
+class DuckDbStore(_Strict, frozen=True, tag_field="kind", tag="duckdb"):
+    """One database file, edgetwin.duckdb.
+
+    - path: folder of the file, relative to the configuration file
+    - commit_every: the longest that rows wait for the disk; frames are acknowledged after it
+    - rows_max: rows that ask for a commit before its time
+    """
+
+    path: str
+    commit_every: Duration = Duration(5)
+    rows_max: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1_000_000
+
+
+class PostgresStore(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="postgresql"):
+    """A PostgreSQL database; a hypertable where it has TimescaleDB.
+
+    - url: postgresql://[user@]host[:port]/database, or any connection string of libpq
+    - password_file: file that holds the password, relative to the configuration file
+    - schema: schema of the tables, made when it is missing
+    - path: folder of dead letters, relative to the configuration file
+    - commit_every: the longest that rows wait for the database; frames are acknowledged after it
+    - rows_max: rows that ask for a commit before its time
+    """
+
+    url: str
+    password_file: str | None = None
+    schema: Annotated[str, Meta(pattern="^[a-z_][a-z0-9_]{0,62}$")] = "edgetwin"
+    path: str = "received"
+    commit_every: Duration = Duration(1)
+    rows_max: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 200_000
+
+
+AnyStore = CsvStore | ParquetStore | DuckDbStore | PostgresStore
+
+
+class ShareOf(_Strict, frozen=True):
+    """The part of the gateways that this process looks after (docs/receive.md).
+
+    - index: which part, from 0
+    - of: how many parts there are
+    """
+
+    index: Annotated[int, Meta(ge=0)]
+    of: Annotated[int, Meta(ge=1, le=1_024)]
 
 
 class ReceiverConfig(_Strict, frozen=True, kw_only=True, dict=True):
     """The whole file.
 
-    - source: where frames come from
+    - source: broker that frames come from
+    - http: listener that frames are posted to
     - store: where states go
+    - share: part of the gateways that this process looks after
+    - metrics: listener for Prometheus
     - dead_letters: folder of refused payloads, relative to the configuration file; in store.path when absent
     - dead_letters_max: most of them kept; the oldest make room
     - dead_letters_bytes_max: most bytes of them kept
@@ -83,77 +174,16 @@ class ReceiverConfig(_Strict, frozen=True, kw_only=True, dict=True):
     - log: logging
     """
 
-    source: MqttFrames
-    store: CsvStore | ParquetStore
+    source: MqttFrames | None = None
+    http: HttpFrames | None = None
+    store: AnyStore
+    share: ShareOf = ShareOf(0, 1)
+    metrics: MetricsListener | None = None
     dead_letters: str | None = None
     dead_letters_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 1_000
     dead_letters_bytes_max: Annotated[int, Meta(ge=1_024)] = 67_108_864
     idle_exit: Duration | None = None
     log: Log = Log()
-
-
-def load(path: Path, env: Mapping[str, str] = os.environ) -> ReceiverConfig:
-    """The configuration in a file. ConfigError, located, when it is not one that can run."""
-    config = load_as(path, ReceiverConfig, env)
-    _Checks(config, path.parent).run()
-    return config
-
-
-class _Checks:
-    """What types cannot say; the first fault is raised, at its place."""
-
-    def __init__(self, config: ReceiverConfig, base: Path) -> None:
-        self._config = config
-        self._base = base
-        self._locator = Locator(origin_of(config))
-
-    def run(self) -> None:
-        source, store = self._config.source, self._config.store
-        self._at(("source", "url"), lambda: endpoint(source.url, MQTT_SCHEMES))
-        self._at(("source", "topic"), lambda: check_filter(source.topic))
-        if source.password_file is not None:
-            self._check_password(source.password_file)
-        self._check_tls(source)
-        self._span(("source", "keepalive"), source.keepalive, KEEPALIVE_MAX_S)
-        self._span(("source", "session_expiry"), source.session_expiry, SESSION_EXPIRY_MAX_S)
-        self._span(("store", "commit_every"), store.commit_every, 86_400)
-        if self._config.idle_exit is not None:
-            self._span(("idle_exit",), self._config.idle_exit, 86_400)
-
-    def _check_password(self, name: str) -> None:
-        path = ("source", "password_file")
-        try:
-            self._at(path, lambda: read_secret(self._base / name))
-        except (OSError, ValueError) as exc:
-            reason = exc.strerror if isinstance(exc, OSError) else "not a path"
-            self._fail(path, f"cannot be read: {reason}", "the path is relative to the configuration file")
-
-    def _check_tls(self, source: MqttFrames) -> None:
-        files = source.tls
-        if files is None:
-            return
-        if not endpoint(source.url, MQTT_SCHEMES).tls:
-            self._fail(("source", "tls"), "an mqtt:// connection has no TLS", "write mqtts:// in url")
-        if (files.cert is None) != (files.key is None):
-            self._fail(("source", "tls"), "cert and key belong together", "give both or neither")
-        for key, name in (("ca", files.ca), ("cert", files.cert), ("key", files.key)):
-            if name is not None and not (self._base / name).is_file():
-                self._fail(("source", "tls", key), "there is no such file", "it is relative to the configuration file")
-
-    def _span(self, path: KeyPath, seconds: float, longest: int) -> None:
-        if not 0 < seconds <= longest:
-            self._fail(path, "is out of range", f"longer than 0 and at most {longest}s")
-
-    def _at(self, path: KeyPath, act: Callable[[], object]) -> None:
-        try:
-            act()
-        except ConfigError as exc:
-            self._fail(path, exc.message, exc.hint)
-
-    def _fail(self, path: KeyPath, message: str, hint: str) -> None:
-        line, column = self._locator.place(path)
-        file = self._locator.file
-        raise ConfigError(message, hint=hint, path=dotted(path), file=file, line=line, column=column) from None
 
 
 def check_filter(topic: str) -> None:
@@ -173,3 +203,9 @@ def gateway_of(topic: str, pattern: str) -> str | None:
     """What stands in ``topic`` at the + of ``pattern``; None when the pattern has none."""
     levels, found = pattern.split("/"), topic.split("/")
     return found[levels.index("+")] if "+" in levels and len(found) == len(levels) else None
+
+
+def acks_topic(topic: str) -> str:
+    """Where the acknowledgements of frames on ``topic`` go: the last level ``frames`` becomes ``acks``; where it is
+    another, ``acks`` is appended as a level."""
+    return f"{topic.removesuffix('/frames')}/acks"

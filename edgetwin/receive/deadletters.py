@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
 
-from edgetwin.receive.files import storing
+from edgetwin.receive.stores.files import storing
 
 COUNT_MAX = 1_000
 BYTES_MAX = 64 * 1024 * 1024
@@ -15,7 +16,8 @@ BYTES_MAX = 64 * 1024 * 1024
 
 class DeadLetters:
     """``NNNNNNNN.frame`` in a directory, as received, and ``NNNNNNNN.json`` with topic, reason and size; when full, the
-    oldest goes. Bytes are counted of payloads alone."""
+    oldest goes. Bytes are counted of payloads alone. A payload that is there already, as when a gateway tries it again,
+    is not kept twice."""
 
     def __init__(self, directory: Path, count_max: int = COUNT_MAX, bytes_max: int = BYTES_MAX) -> None:
         self._directory = directory
@@ -24,7 +26,9 @@ class DeadLetters:
         with storing(directory):
             directory.mkdir(parents=True, exist_ok=True)
             found = sorted((int(p.stem), p.stat().st_size) for p in directory.glob("*.frame") if p.stem.isdecimal())
+            digests = [_digest(self._path(number).read_bytes()) for number, _ in found]
         self._kept = deque(found)
+        self._digests = deque(digests)
         self._bytes = sum(size for _, size in found)
         self._next = found[-1][0] + 1 if found else 0
         self._make_room(0)
@@ -33,17 +37,22 @@ class DeadLetters:
         """Keep a payload. JournalError when the disk refuses."""
         about = {"topic": topic, "reason": reason, "bytes": len(payload)}
         payload = payload[: self._bytes_max]
+        digest = _digest(payload)
+        if digest in self._digests:
+            return
         self._make_room(len(payload), 1)
         with storing(self._directory):
             self._path(self._next).write_bytes(payload)
             self._path(self._next, "json").write_bytes(msgspec.json.encode(about))
         self._kept.append((self._next, len(payload)))
+        self._digests.append(digest)
         self._bytes += len(payload)
         self._next += 1
 
     def _make_room(self, size: int, count: int = 0) -> None:
         while self._kept and (len(self._kept) + count > self._count_max or self._bytes + size > self._bytes_max):
             number, freed = self._kept.popleft()
+            self._digests.popleft()
             self._bytes -= freed
             with storing(self._directory):
                 self._path(number).unlink(missing_ok=True)
@@ -51,3 +60,7 @@ class DeadLetters:
 
     def _path(self, number: int, kind: str = "frame") -> Path:
         return self._directory / f"{number:08d}.{kind}"
+
+
+def _digest(payload: bytes) -> bytes:
+    return blake2b(payload, digest_size=16).digest()

@@ -1,166 +1,278 @@
-"""From payloads to a store: each frame once, each loss told, each bad payload set aside.
+"""From payloads to batches for a store: each frame once, each loss told, each bad payload set aside.
 
-Durable progress is a position: a commit first makes the files durable and then replaces ``progress.json``, which
-holds their sizes and the frames in them. After a crash the files are cut back to it. A payload may be acknowledged
-to the broker only after the commit that follows its :meth:`Receiver.take`.
+Durable progress is a position that the store keeps in the same commit as the frames. After any error the receiver asks
+the store where it stands and works out anew what of the frames in memory is still to be stored (:meth:`Receiver.load`).
+A payload may be acknowledged only after the commit that follows its :meth:`Receiver.take`.
+
+Knows no network and no clock but the one it is given; one thread calls everything save the store's own methods.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from enum import Enum
 
-import msgspec
 import structlog
 
 from edgetwin.clock import Clock
+from edgetwin.codec.acks import Ack
 from edgetwin.codec.frames import Frame, FrameGap, decode_frame
-from edgetwin.errors import FrameError
+from edgetwin.errors import FrameError, JournalError
 from edgetwin.ratelimit import RateLimiter
-from edgetwin.receive import progress
-from edgetwin.receive.config import CsvStore, ParquetStore
+from edgetwin.receive.batch import Batch, Gap, GapKind
 from edgetwin.receive.deadletters import DeadLetters
-from edgetwin.receive.files import CsvLog, storing
-from edgetwin.receive.parquet import ParquetStates
-from edgetwin.receive.sequence import Received, Tracker
-from edgetwin.receive.store import CsvStates, Store, iso
+from edgetwin.receive.sequence import Progress, Stream, Tracker
+from edgetwin.receive.share import WHOLE, Share
+from edgetwin.receive.stores.port import Store
 
 log = structlog.get_logger()
 
-GAP_COLUMNS = ("noticed", "gateway", "epoch", "first", "last", "kind", "reason", "values")
-EVENT_COLUMNS = ("gateway", "epoch", "seq", "t", "kind", "data")
+Decode = Callable[[bytes], Frame]
 
-MISSING, FILLED, LOST = "missing", "filled", "lost"
+
+class Outcome(Enum):
+    """What became of a payload."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    REFUSED = "refused"
+    FOREIGN = "foreign"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The outcome of a payload, the gateway that it is of (empty when unknown), and why it was refused."""
+
+    outcome: Outcome
+    gateway: str = ""
+    reason: str = ""
 
 
 @dataclass(slots=True)
 class Counters:
-    """Since the start. payloads = stored + duplicates + dead; ``missing`` counts frames skipped, less those that came
-    later; ``lost`` frames a gap record has explained, an open-ended one as one."""
+    """Since the start. payloads = stored + duplicates + dead + foreign (of another receiver's share); ``lost`` counts
+    frames a gap record has explained, an open-ended one as one."""
 
     payloads: int = 0
     stored: int = 0
     rows: int = 0
     duplicates: int = 0
     dead: int = 0
-    missing: int = 0
+    foreign: int = 0
     lost: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    frame: Frame
+    size: int
+
+
 class Receiver:
-    """A store in a directory that nobody else writes to. Knows files and no network."""
+    """Frames that wait for a commit, and what has been told of each gateway. To be loaded before anything is taken.
+
+    ``pending_bytes`` is the size of the frames, as they came, that no commit has made durable.
+    """
 
     def __init__(
-        self, config: CsvStore | ParquetStore, directory: Path, clock: Clock, dead: DeadLetters | None = None
+        self, store: Store, clock: Clock, dead: DeadLetters, *, share: Share = WHOLE, decode: Decode = decode_frame
     ) -> None:
-        """JournalError when the directory cannot be written or belongs to another kind of store."""
         self.counters = Counters()
+        self.pending_bytes = 0
+        self.share = share
+        self.store = store
         self._clock = clock
-        self._directory = directory
-        self._kind = "csv" if isinstance(config, CsvStore) else "parquet"
+        self._dead = dead
+        self._decode = decode
         self._limiter = RateLimiter(clock=clock)
-        with storing(directory):
-            directory.mkdir(parents=True, exist_ok=True)
-        done = progress.load(directory, self._kind)
         self._tracker = Tracker()
-        self._tracker.restore(done.received)
-        self._store = _make_store(config, directory, done.positions.get("states", 0))
-        self._gaps = CsvLog(directory / "gaps.csv", GAP_COLUMNS, done.positions.get("gaps", 0))
-        self._events = CsvLog(directory / "events.csv", EVENT_COLUMNS, done.positions.get("events", 0))
-        self._dead = dead or DeadLetters(directory / "dead-letters")
+        self._acks: dict[str, Ack] = {}
+        self._applying: list[_Waiting] = []
+        self._waiting: list[_Waiting] = []
+        self._batch = Batch()
+        self._changed: dict[tuple[str, int], Stream] = {}
+        self._answer: dict[tuple[str, int], Stream] = {}
+        self._answering: list[tuple[str, int]] = []
+        self._waiting_rows = 0
 
-    @property
-    def full(self) -> bool:
-        """Whether the store asks for a commit."""
-        return self._store.full
+    # ---- in
 
-    def take(self, payload: bytes, topic: str = "", gateway: str | None = None) -> None:
-        """One payload, whatever it is; ``gateway`` is whose it must be, if that is known.
-
-        JournalError when the disk refuses; then the receiver is done for.
-        """
+    def take(self, payload: bytes, topic: str = "", gateway: str | None = None) -> Taken:
+        """One payload, whatever it is; ``gateway`` is whose it must be, if that is known."""
         self.counters.payloads += 1
+        if gateway is not None and not self.share.has(gateway):
+            return self._foreign()
         try:
-            frame = _decode(payload, gateway)
+            frame = self._decode(payload)
+            _check_gateway(frame, gateway)
+            self.store.check(frame)
         except FrameError as exc:
-            self._set_aside(payload, topic, exc)
-            return
-        received = self._tracker.of(frame.gateway, frame.epoch)
-        arrival = received.add(frame.seq)
+            return self._set_aside(payload, topic, exc)
+        if not self.share.has(frame.gateway):
+            return self._foreign()
+        return self._enter(_Waiting(frame, len(payload)))
+
+    def _enter(self, waiting: _Waiting) -> Taken:
+        frame = waiting.frame
+        stream = self._tracker.of(frame.gateway, frame.epoch)
+        self._answer[frame.gateway, frame.epoch] = stream
+        arrival = stream.add(frame.seq)
+        self._tracker.heard(stream, self._clock.wall_ns())
         if not arrival.new:
             self.counters.duplicates += 1
-            return
+            return Taken(Outcome.DUPLICATE, frame.gateway)
         if arrival.missing is not None:
             self._note_missing(frame, *arrival.missing)
         if arrival.filled:
-            self.counters.missing -= 1
-            self._note_gap(frame, FrameGap(frame.epoch, frame.seq, frame.seq, "came_late", frame.values), FILLED)
+            self._batch.late.append(frame)
+            self._note(frame, FrameGap(frame.epoch, frame.seq, frame.seq, "came_late", frame.values), "filled")
+        for first, last in arrival.given_up:
+            self._note_lost(frame, FrameGap(frame.epoch, first, last, "too_many_holes"))
         for gap in frame.gaps:
-            self._note_lost(frame, gap)
-        self._store_frame(frame)
+            self._account(frame, gap)
+        self._keep(waiting, stream)
+        return Taken(Outcome.STORED, frame.gateway)
 
-    def commit(self) -> None:
-        """Make everything taken durable. JournalError when the disk refuses; then the receiver is done for."""
-        positions = {"states": self._store.commit(), "gaps": self._gaps.commit(), "events": self._events.commit()}
-        done = progress.Progress(kind=self._kind, positions=positions, received=self._tracker.snapshot())
-        progress.save(self._directory, done)
-
-    def close(self) -> None:
-        """Release the files; what was not committed is forgotten."""
-        for part in (self._store, self._gaps, self._events):
-            part.close()
-
-    def received(self, gateway: str, epoch: int) -> Received:
-        """The numbers that have come of an epoch."""
-        return self._tracker.peek(gateway, epoch)
-
-    def _store_frame(self, frame: Frame) -> None:
-        self._store.write(frame)
-        self._events.write(
-            (frame.gateway, frame.epoch, frame.seq, iso(e.t_ns), e.kind, msgspec.json.encode(e.data).decode())
-            for e in frame.events
-        )
+    def _keep(self, waiting: _Waiting, stream: Stream) -> None:
+        frame = waiting.frame
+        stream.frames += 1
+        stream.rows += frame.values
+        if frame.reports:
+            stream.last_t_ns = max(stream.last_t_ns, frame.t1)
+        self._changed[frame.gateway, frame.epoch] = stream
+        self._batch.frames.append(frame)
+        self._waiting.append(waiting)
+        self._waiting_rows += frame.values
+        self.pending_bytes += waiting.size
         self.counters.stored += 1
         self.counters.rows += frame.values
 
-    def _set_aside(self, payload: bytes, topic: str, exc: FrameError) -> None:
+    # ---- commits
+
+    @property
+    def pending_frames(self) -> int:
+        """Frames taken that no commit has made durable."""
+        return len(self._waiting) + len(self._applying)
+
+    @property
+    def full(self) -> bool:
+        """Whether a commit is due for reasons of size."""
+        return self._waiting_rows >= self.store.rows_max
+
+    def begin(self) -> Batch:
+        """What has been taken since the last call, to be applied; then comes :meth:`done`, or after an error
+        :meth:`load`. One at a time."""
+        assert not self._applying
+        batch, self._batch = self._batch, Batch()
+        batch.progress = [stream.progress() for stream in self._changed.values()]
+        for stream in self._changed.values():
+            stream.version += 1
+        batch.acks = [stream.ack() for stream in self._answer.values()]
+        self._applying, self._waiting = self._waiting, []
+        self._answering = list(self._answer)
+        self._changed, self._answer = {}, {}
+        self._waiting_rows = 0
+        return batch
+
+    def done(self, batch: Batch) -> None:
+        """The batch is durable."""
+        self.pending_bytes -= sum(waiting.size for waiting in self._applying)
+        self._applying, self._answering = [], []
+        for ack in batch.acks:
+            current = self._tracker.current(ack.gateway)
+            if current is not None and current.epoch == ack.epoch:
+                self._acks[ack.gateway] = ack
+
+    def commit(self) -> Batch:
+        """Everything at once, for one who can wait: StoreError or JournalError as the store says."""
+        batch = self.begin()
+        if batch:
+            self.store.apply(batch)
+        self.done(batch)
+        return batch
+
+    def load(self) -> None:
+        """Take up what the store has; frames in memory that it lacks wait for the next commit. As ``Store.load``."""
+        self.restart(self.store.load())
+
+    def restart(self, rows: Sequence[Progress]) -> None:
+        """Take up what the store has been found to hold, ``rows``."""
+        again = self._applying + self._waiting
+        self._tracker.restore(row for row in rows if self.share.has(row.gateway))
+        self._acks = {stream.gateway: stream.ack() for stream in self._tracker.gateways()}
+        self._batch, self._applying, self._waiting = Batch(), [], []
+        answer = [*self._answering, *self._answer]
+        self._changed, self._answering, self._answer = {}, [], {}
+        self.pending_bytes, self._waiting_rows = 0, 0
+        counted, self.counters = self.counters, Counters()
+        for waiting in again:
+            self._enter(waiting)
+        for gateway, epoch in answer:
+            self._answer.setdefault((gateway, epoch), self._tracker.of(gateway, epoch))
+        self.counters = counted
+
+    # ---- out
+
+    def ack(self, gateway: str) -> Ack | None:
+        """What is durable of a gateway's current epoch; None when it has never been heard."""
+        return self._acks.get(gateway)
+
+    def acks(self) -> list[Ack]:
+        """The same for every gateway of this share."""
+        return list(self._acks.values())
+
+    def streams(self) -> list[Stream]:
+        """The current stream of each gateway, with what waits for a commit."""
+        return list(self._tracker.gateways())
+
+    # ---- what goes wrong
+
+    def _foreign(self) -> Taken:
+        self.counters.foreign += 1
+        return Taken(Outcome.FOREIGN)
+
+    def _set_aside(self, payload: bytes, topic: str, exc: FrameError) -> Taken:
         self.counters.dead += 1
-        self._dead.add(payload, topic, str(exc))
+        try:
+            self._dead.add(payload, topic, str(exc))
+        except JournalError as full:
+            log.warning("dead_letter_not_kept", error=full.message, hint=full.hint)
         if (suppressed := self._limiter.allow(("dead", topic))) is not None:
             log.warning("frame_refused", topic=topic, error=str(exc), size=len(payload), suppressed=suppressed)
+        return Taken(Outcome.REFUSED, reason=str(exc))
 
     def _note_missing(self, frame: Frame, first: int, last: int) -> None:
-        self.counters.missing += last - first + 1
         reason = "before_first" if first == 0 else "skipped"
-        self._note_gap(frame, FrameGap(frame.epoch, first, last, reason), MISSING)
-        self._warn("frames_missing", frame.gateway, FrameGap(frame.epoch, first, last, reason))
+        for low, high in self._tracker.of(frame.gateway, frame.epoch).unaccounted(first, last):
+            gap = FrameGap(frame.epoch, low, high, reason)
+            self._note(frame, gap, "missing")
+            self._warn("frames_missing", frame.gateway, gap)
+
+    def _account(self, frame: Frame, gap: FrameGap) -> None:
+        """A gap record of the gateway; of what it names, that which came after all is not lost."""
+        stream = self._tracker.of(frame.gateway, gap.epoch)
+        news = stream.account(gap.first, gap.last)
+        if news:
+            self._changed[frame.gateway, gap.epoch] = stream
+        for first, last in news:
+            self._note_lost(frame, FrameGap(gap.epoch, first, last, gap.reason, gap.count))
 
     def _note_lost(self, frame: Frame, gap: FrameGap) -> None:
-        """A gap record of the gateway; of what it names, that which came after all is not lost."""
-        received = self._tracker.peek(frame.gateway, gap.epoch)
-        for first, last in received.missing(gap.first, gap.last):
-            self.counters.lost += 1 if gap.reason == "unclean_stop" else last - first + 1
-            self._note_gap(frame, FrameGap(gap.epoch, first, last, gap.reason, gap.count), LOST)
-            self._warn("frames_lost", frame.gateway, FrameGap(gap.epoch, first, last, gap.reason))
+        self.counters.lost += 1 if gap.reason == "unclean_stop" else gap.last - gap.first + 1
+        self._note(frame, gap, "lost")
+        self._warn("frames_lost", frame.gateway, gap)
 
     def _warn(self, event: str, gateway: str, gap: FrameGap) -> None:
         if (suppressed := self._limiter.allow((event, gateway))) is not None:
             place = {"epoch": gap.epoch, "first": gap.first, "last": gap.last, "reason": gap.reason}
             log.warning(event, gateway=gateway, **place, suppressed=suppressed)
 
-    def _note_gap(self, frame: Frame, gap: FrameGap, kind: str) -> None:
-        noticed = iso(self._clock.wall_ns())
-        self._gaps.write([(noticed, frame.gateway, gap.epoch, gap.first, gap.last, kind, gap.reason, gap.count)])
+    def _note(self, frame: Frame, gap: FrameGap, kind: GapKind) -> None:
+        now = self._clock.wall_ns()
+        self._batch.gaps.append(Gap(now, frame.gateway, gap.epoch, gap.first, gap.last, kind, gap.reason, gap.count))
 
 
-def _decode(payload: bytes, gateway: str | None) -> Frame:
-    frame = decode_frame(payload)
+def _check_gateway(frame: Frame, gateway: str | None) -> None:
     if gateway is not None and frame.gateway != gateway:
-        raise FrameError(f"the frame names gateway {frame.gateway!r}", hint=f"its topic is that of {gateway!r}")
-    return frame
-
-
-def _make_store(config: CsvStore | ParquetStore, directory: Path, position: int) -> Store:
-    if isinstance(config, CsvStore):
-        return CsvStates(directory, position)
-    return ParquetStates(directory, position, config.rows_max)
+        raise FrameError(f"the frame names gateway {frame.gateway!r}", hint=f"its place is that of {gateway!r}")

@@ -102,9 +102,9 @@ class Session(Client):
         cause = self._disconnected.exception()
         return UplinkError(str(cause or "the connection was closed"), hint="it is made again")
 
-    def send(self, topic: str, payload: bytes) -> int:
+    def send(self, topic: str, payload: bytes, *, retain: bool = False) -> int:
         """Publish at QoS 1 and return the packet id that ``outcomes`` will hold. UplinkError when it cannot."""
-        info = self._paho.publish(topic, payload, qos=1)
+        info = self._paho.publish(topic, payload, qos=1, retain=retain)
         if info.rc != 0:
             raise UplinkError(f"publishing failed ({info.rc})", hint="the connection is made again")
         return int(info.mid)

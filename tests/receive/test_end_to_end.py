@@ -9,23 +9,27 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiomqtt
 import pytest
 
 from edgetwin.clock import SystemClock
+from edgetwin.codec.acks import Ack, decode_ack
+from edgetwin.codec.frames import FrameGap
 from edgetwin.config.schema import MqttUplink as UplinkConfig
-from edgetwin.receive.config import CsvStore, MqttFrames
+from edgetwin.receive.config import MqttFrames, acks_topic
 from edgetwin.receive.mqtt import MqttFeed
+from edgetwin.receive.pipeline import Pipeline
 from edgetwin.receive.receiver import Receiver
+from edgetwin.receive.share import WHOLE, Share, share_of
 from edgetwin.sources.backoff import Backoff
 from edgetwin.uplink.mqtt import MqttUplink
 from edgetwin.uplink.outbox import Outbox
 from tests.conftest import Broker
-from tests.receive.build import frame, read, report_of, rows_of
+from tests.receive.build import Place, frame, read, report_of, rows_of
 
 TOPIC = "edgetwin/g/frames"
 
@@ -49,12 +53,15 @@ async def sending(broker: Broker, outbox: Outbox) -> AsyncIterator[MqttUplink]:
 
 
 @asynccontextmanager
-async def receiving(broker: Broker, directory: Path, window: int = 256) -> AsyncIterator[Receiver]:
+async def receiving(
+    broker: Broker, directory: Path, window: int = 256, share: Share = WHOLE
+) -> AsyncIterator[Receiver]:
     """Stops in order: a last commit, then goodbye."""
-    clock = SystemClock()
-    with closing(Receiver(CsvStore(str(directory)), directory, clock)) as receiver:
-        source = MqttFrames(url=broker.url, receive_maximum=window)
-        feed = MqttFeed(source, receiver, clock, commit_every_s=0.02, backoff=backoff())
+    receiver = Place("csv", directory).open(share)
+    pipeline = Pipeline(receiver, SystemClock(), commit_every_s=0.02, backoff=backoff())
+    feed = MqttFeed(MqttFrames(url=broker.url, receive_maximum=window), pipeline, backoff=backoff())
+    async with asyncio.TaskGroup() as outer:
+        outer.create_task(pipeline.run())
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(feed.run())
             async with asyncio.timeout(20):
@@ -62,6 +69,7 @@ async def receiving(broker: Broker, directory: Path, window: int = 256) -> Async
                     await asyncio.sleep(0.01)
             yield receiver
             feed.stop()
+        pipeline.stop()
 
 
 async def stored(receiver: Receiver, frames: int, seconds: float = 20) -> None:
@@ -127,7 +135,7 @@ async def test_a_receiver_that_was_away_gets_the_rest_once(broker: Broker, tmp_p
         put(outbox, 20, 40)
         await outbox.drained.wait()
         async with receiving(broker, tmp_path / "s") as receiver:
-            while sum(last - first + 1 for first, last in receiver.received("g", outbox.epoch).ranges) < 40:
+            while (ack := receiver.ack("g")) is None or ack.through < 39:
                 await asyncio.sleep(0.01)
     assert Counter(rows(tmp_path / "s")) == Counter(expected(40))
 
@@ -152,6 +160,76 @@ async def _heard(client: aiomqtt.Client, receiver: Receiver) -> bool:
     """Publish the first frame; whether anybody was there to get it."""
     await client.publish(TOPIC, frame(0), qos=1)
     return receiver.counters.stored > 0
+
+
+# ---- acknowledgements to gateways
+
+
+async def next_ack(client: aiomqtt.Client, holds: Callable[[Ack], bool]) -> Ack:
+    """The first acknowledgement that satisfies."""
+    async with asyncio.timeout(20):
+        async for message in client.messages:
+            assert isinstance(message.payload, bytes)
+            if holds(ack := decode_ack(message.payload)):
+                return ack
+    raise AssertionError
+
+
+async def test_gateways_are_told_what_is_durable_and_what_is_missing(broker: Broker, tmp_path: Path) -> None:
+    async with receiving(broker, tmp_path / "s"), aiomqtt.Client("127.0.0.1", broker.port) as client:
+        await client.subscribe("edgetwin/g/acks", qos=1)
+        for seq in (0, 1, 4):
+            await client.publish(TOPIC, frame(seq), qos=1)
+        ack = await next_ack(client, lambda a: a.resend != ())
+        assert ack == Ack("g", 7, 1, ((2, 3),))
+        assert rows(tmp_path / "s") == rows_of([report_of(seq) for seq in (0, 1, 4)])
+        await client.publish(TOPIC, frame(5, gaps=[FrameGap(7, 2, 3, "outbox_full")]), qos=1)
+        assert (await next_ack(client, lambda a: a.resend == ())).through == 5
+        await client.publish(TOPIC, frame(1), qos=1)  # a repeat is answered too
+        assert (await next_ack(client, lambda _: True)).through == 5
+    async with aiomqtt.Client("127.0.0.1", broker.port) as client:  # retained: whoever connects learns it at once
+        await client.subscribe("edgetwin/+/acks", qos=1)
+        assert (await next_ack(client, lambda _: True)).through == 5
+
+
+async def test_a_broker_that_has_forgotten_is_told_again(broker: Broker, tmp_path: Path) -> None:
+    async with receiving(broker, tmp_path / "s") as receiver:
+        async with aiomqtt.Client("127.0.0.1", broker.port) as client:
+            await client.publish(TOPIC, frame(0), qos=1)
+            await stored(receiver, 1)
+        await asyncio.to_thread(broker.kill)
+        await asyncio.to_thread(broker.start)
+        async with aiomqtt.Client("127.0.0.1", broker.port) as client:
+            await client.subscribe("edgetwin/g/acks", qos=1)
+            assert (await next_ack(client, lambda _: True)).through == 0
+
+
+def test_the_topic_of_acknowledgements() -> None:
+    assert acks_topic("edgetwin/plant-7/frames") == "edgetwin/plant-7/acks"
+    assert acks_topic("site/a") == "site/a/acks"
+
+
+async def test_each_of_several_receivers_has_its_share(broker: Broker, tmp_path: Path) -> None:
+    gateways = [f"g{n}" for n in range(8)]
+    mine = [[g for g in gateways if share_of(g, 2) == index] for index in (0, 1)]
+    assert all(mine)
+    async with (
+        receiving(broker, tmp_path / "0", share=Share(0, 2)) as zero,
+        receiving(broker, tmp_path / "1", share=Share(1, 2)) as one,
+        aiomqtt.Client("127.0.0.1", broker.port) as client,
+    ):
+        await client.subscribe("edgetwin/+/acks", qos=1)
+        for gateway in gateways:
+            await client.publish(f"edgetwin/{gateway}/frames", frame(0, gateway=gateway), qos=1)
+        await stored(zero, len(mine[0]))
+        await stored(one, len(mine[1]))
+        told = {(await next_ack(client, lambda _: True)).gateway for _ in gateways}
+        async with asyncio.timeout(20):
+            while zero.counters.foreign < len(mine[1]):
+                await asyncio.sleep(0.01)
+    assert told == set(gateways)
+    for index in (0, 1):
+        assert {row[0] for row in rows(tmp_path / str(index))} == set(mine[index])
 
 
 # ---- the command

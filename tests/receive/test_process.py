@@ -14,16 +14,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
-import pyarrow.parquet as pq
 import pytest
 
 from edgetwin.config.schema import MqttUplink as UplinkConfig
-from edgetwin.receive.store import iso
 from edgetwin.sources.backoff import Backoff
 from edgetwin.uplink.mqtt import MqttUplink
 from edgetwin.uplink.outbox import Outbox
 from tests.conftest import Broker, wait_until
-from tests.receive.build import Row, frame, read, report_of, rows_of
+from tests.receive.build import Place, Row, frame, read, report_of, rows_of
 
 CONFIG = """
 source: {{kind: mqtt, url: "{url}"}}
@@ -36,6 +34,7 @@ class Cloud:
 
     def __init__(self, folder: Path, url: str, kind: str = "csv") -> None:
         self.out = folder / "out"
+        self.place = Place(kind, self.out)
         self.config = folder / "receiver.yaml"
         self.config.write_text(CONFIG.format(url=url, kind=kind))
         self.log = folder / "receiver.log"
@@ -61,21 +60,11 @@ class Cloud:
         return found
 
     def rows(self) -> list[Row]:
-        """The rows of whichever store there is, as states.csv has them."""
-        if (self.out / "states.csv").exists():
-            return read(self.out / "states.csv")
-        return [row for path in sorted(self.out.glob("states-*.parquet")) for row in _parquet(path)]
+        """The rows of the store, as states.csv has them."""
+        return self.place.rows()
 
     def _connections(self) -> int:
         return self.log.read_text().count("receiver_connected") if self.log.exists() else 0
-
-
-def _parquet(path: Path) -> Iterator[Row]:
-    table = pq.read_table(path)
-    names = ("gateway", "twin", "state", "unit", "mean", "std", "quality")
-    columns = [table[name].to_pylist() for name in names]
-    for t, (g, w, s, u, m, d, q) in zip(table["t"].cast("int64").to_pylist(), zip(*columns, strict=True), strict=True):
-        yield g, w, s, u, str(t), iso(t), repr(m), repr(d), q
 
 
 @pytest.fixture
@@ -119,6 +108,7 @@ def expected(count: int) -> list[Row]:
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 async def test_what_is_reported_is_stored(cloud: Cloud, broker: Broker, kind: str) -> None:
     cloud.config.write_text(CONFIG.format(url=broker.url, kind=kind))
+    cloud.place = Place(kind, cloud.out)
     outbox = Outbox("g", 1 << 24)
     await asyncio.to_thread(cloud.start, "--idle-exit", "1s")
     async with uplink(outbox, broker.url) as way:

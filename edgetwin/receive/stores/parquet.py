@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from edgetwin.codec.frames import Frame
 from edgetwin.errors import ConfigError
-from edgetwin.receive.files import storing, sync_directory
-from edgetwin.receive.store import QUALITY
+from edgetwin.receive.stores.files import storing, sync_directory
+from edgetwin.receive.stores.port import QUALITY
 
 ROWS_PER_GROUP = 65_536
 
@@ -23,27 +23,20 @@ class ParquetStates:
     """``states-NNNNNNNN.parquet``, numbered from 0; each commit closes a file and gives it its name.
 
     The position is the number of the next file. Rows wait in memory for a row group, at most ``ROWS_PER_GROUP`` and a
-    report; a file holds at most ``rows_max`` and a frame.
+    report.
     """
 
-    def __init__(self, directory: Path, position: int, rows_max: int) -> None:
+    def __init__(self, directory: Path, position: int) -> None:
         """ConfigError when pyarrow is not installed."""
         self._arrow, self._parquet = _import()
         self._directory = directory
         self._number = position
-        self._rows_max = rows_max
         self._schema = _schema(self._arrow)
         self._writer: Any = None
-        self._rows = 0
         self._waiting: list[dict[str, Any]] = []
         self._waiting_rows = 0
         with storing(directory):
             self._forget_uncommitted()
-
-    @property
-    def full(self) -> bool:
-        """Whether the file has its rows."""
-        return self._rows >= self._rows_max
 
     def write(self, frame: Frame) -> None:
         """Add the states of a frame."""
@@ -62,7 +55,6 @@ class ParquetStates:
                     "unit": units,
                 }
             )
-            self._rows += n
             self._waiting_rows += n
             if self._waiting_rows >= ROWS_PER_GROUP:
                 self._write_group()
@@ -77,7 +69,7 @@ class ParquetStates:
                 _sync(self._path(_PARTIAL))
                 self._path(_PARTIAL).replace(self._path())
                 sync_directory(self._directory)
-            self._writer, self._rows = None, 0
+            self._writer = None
             self._number += 1
         return self._number
 

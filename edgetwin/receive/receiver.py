@@ -7,6 +7,7 @@ to the broker only after the commit that follows its :meth:`Receiver.take`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import msgspec
 import structlog
 
 from edgetwin.clock import Clock
-from edgetwin.codec.frames import Frame, FrameGap, decode_frame
+from edgetwin.codec.decoder import FrameDecoder, NeedKeyError, identity
+from edgetwin.codec.frames import Frame, FrameGap
 from edgetwin.errors import FrameError
 from edgetwin.ratelimit import RateLimiter
 from edgetwin.receive import progress
@@ -22,12 +24,16 @@ from edgetwin.receive.config import CsvStore, ParquetStore
 from edgetwin.receive.deadletters import DeadLetters
 from edgetwin.receive.files import CsvLog, storing
 from edgetwin.receive.parquet import ParquetStates
+from edgetwin.receive.runs import Runs
 from edgetwin.receive.sequence import Received, Tracker
 from edgetwin.receive.store import CsvStates, Store, iso
 
 log = structlog.get_logger()
 
 GAP_COLUMNS = ("noticed", "gateway", "epoch", "first", "last", "kind", "reason", "values")
+SIGNAL_COLUMNS = (
+    "gateway", "twin", "signal", "unit", "t_ns", "t", "count", "min", "max", "mean", "duration_s",
+)  # fmt: skip
 EVENT_COLUMNS = ("gateway", "epoch", "seq", "t", "kind", "data")
 
 MISSING, FILLED, LOST = "missing", "filled", "lost"
@@ -53,8 +59,12 @@ class Receiver:
     def __init__(
         self, config: CsvStore | ParquetStore, directory: Path, clock: Clock, dead: DeadLetters | None = None
     ) -> None:
-        """JournalError when the directory cannot be written or belongs to another kind of store."""
+        """JournalError when the directory cannot be written or belongs to another kind of store.
+
+        ``key_wanted`` are the gateways of which a frame came that continues what is not here.
+        """
         self.counters = Counters()
+        self.key_wanted: set[str] = set()
         self._clock = clock
         self._directory = directory
         self._kind = "csv" if isinstance(config, CsvStore) else "parquet"
@@ -67,6 +77,10 @@ class Receiver:
         self._store = _make_store(config, directory, done.positions.get("states", 0))
         self._gaps = CsvLog(directory / "gaps.csv", GAP_COLUMNS, done.positions.get("gaps", 0))
         self._events = CsvLog(directory / "events.csv", EVENT_COLUMNS, done.positions.get("events", 0))
+        self._signals = CsvLog(directory / "signals.csv", SIGNAL_COLUMNS, done.positions.get("signals", 0))
+        self._decoder = FrameDecoder()
+        self._runs = Runs(directory, done.positions.get("runs_number", 0), done.positions.get("runs", 0))
+        self._runs.resume(self._decoder)
         self._dead = dead or DeadLetters(directory / "dead-letters")
 
     @property
@@ -81,15 +95,15 @@ class Receiver:
         """
         self.counters.payloads += 1
         try:
-            frame = _decode(payload, gateway)
+            frame = self._decode(payload, gateway)
         except FrameError as exc:
             self._set_aside(payload, topic, exc)
             return
-        received = self._tracker.of(frame.gateway, frame.epoch)
-        arrival = received.add(frame.seq)
-        if not arrival.new:
+        if frame is None:
             self.counters.duplicates += 1
             return
+        self._runs.add(frame, payload)
+        arrival = self._tracker.of(frame.gateway, frame.epoch).add(frame.seq)
         if arrival.missing is not None:
             self._note_missing(frame, *arrival.missing)
         if arrival.filled:
@@ -102,17 +116,36 @@ class Receiver:
     def commit(self) -> None:
         """Make everything taken durable. JournalError when the disk refuses; then the receiver is done for."""
         positions = {"states": self._store.commit(), "gaps": self._gaps.commit(), "events": self._events.commit()}
+        positions["signals"] = self._signals.commit()
+        positions["runs_number"], positions["runs"] = self._runs.commit()
         done = progress.Progress(kind=self._kind, positions=positions, received=self._tracker.snapshot())
         progress.save(self._directory, done)
+        self._runs.tidy()
 
     def close(self) -> None:
         """Release the files; what was not committed is forgotten."""
-        for part in (self._store, self._gaps, self._events):
+        for part in (self._store, self._gaps, self._events, self._signals, self._runs):
             part.close()
 
     def received(self, gateway: str, epoch: int) -> Received:
         """The numbers that have come of an epoch."""
         return self._tracker.peek(gateway, epoch)
+
+    def _decode(self, payload: bytes, gateway: str | None) -> Frame | None:
+        """The frame; None when it has come before, which is asked first: a frame of a run is decoded once."""
+        name, epoch, seq = identity(payload)
+        if gateway is not None and name != gateway:
+            raise FrameError(f"the frame names gateway {name!r}", hint=f"its topic is that of {gateway!r}")
+        if self._tracker.peek(name, epoch).has(seq):
+            return None
+        try:
+            frame = self._decoder.decode(payload)
+        except NeedKeyError:
+            self.key_wanted.add(name)
+            raise
+        if frame.key == frame.seq:
+            self.key_wanted.discard(name)
+        return frame
 
     def _store_frame(self, frame: Frame) -> None:
         self._store.write(frame)
@@ -120,6 +153,7 @@ class Receiver:
             (frame.gateway, frame.epoch, frame.seq, iso(e.t_ns), e.kind, msgspec.json.encode(e.data).decode())
             for e in frame.events
         )
+        self._signals.write(_signal_rows(frame))
         self.counters.stored += 1
         self.counters.rows += frame.values
 
@@ -153,11 +187,12 @@ class Receiver:
         self._gaps.write([(noticed, frame.gateway, gap.epoch, gap.first, gap.last, kind, gap.reason, gap.count)])
 
 
-def _decode(payload: bytes, gateway: str | None) -> Frame:
-    frame = decode_frame(payload)
-    if gateway is not None and frame.gateway != gateway:
-        raise FrameError(f"the frame names gateway {frame.gateway!r}", hint=f"its topic is that of {gateway!r}")
-    return frame
+def _signal_rows(frame: Frame) -> Iterator[tuple[object, ...]]:
+    for summary in frame.signals:
+        t = iso(summary.t_ns)
+        figures = (summary.count, summary.low, summary.high, summary.mean, summary.duration_s)
+        for signal, *values in zip(summary.signals, *(f.tolist() for f in figures), strict=True):
+            yield frame.gateway, *signal, summary.t_ns, t, *values
 
 
 def _make_store(config: CsvStore | ParquetStore, directory: Path, position: int) -> Store:

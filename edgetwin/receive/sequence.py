@@ -47,6 +47,11 @@ class Received:
         """The ranges."""
         return tuple(self._ranges)
 
+    def has(self, seq: int) -> bool:
+        """Whether ``seq`` has come."""
+        at = bisect_right(self._ranges, (seq, 2**64))
+        return at > 0 and self._ranges[at - 1][1] >= seq
+
     def add(self, seq: int) -> Arrival:
         """Note that ``seq`` has come."""
         at = bisect_right(self._ranges, (seq, 2**64))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgetwin.clock import ManualClock
@@ -107,6 +107,7 @@ def test_what_is_no_frame_is_set_aside_and_the_stream_goes_on(tmp_path: Path) ->
 
 
 @given(st.lists(st.integers(0, 8), max_size=12), st.integers(0, 12), st.integers(0, 12))
+@settings(deadline=None)
 def test_a_crash_at_any_point_loses_and_doubles_nothing(
     tmp_path_factory: pytest.TempPathFactory, arrivals: list[int], committed: int, crashed: int
 ) -> None:

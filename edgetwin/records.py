@@ -120,6 +120,52 @@ class Report:
         return len(self.mean)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Dynamics:
+    """An affine model of groups of columns over one interval: x_i(t + interval) = x_i + b_i + sum_j D_ij x_j.
+
+    ``first`` int64[g]: the group's first column among those asked for, its others follow it; ``matrix``
+    float32[g, n, n + 1] holds b and D side by side.
+    """
+
+    interval_ns: int
+    first: NDArray[np.int64]
+    matrix: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Foreseen:
+    """For n columns: ``tolerance`` float64[n], the largest error of a mean in the unit of the column (0: none, to the
+    bit; NaN: not known, the encoder takes a share of the deviation), and what models there are."""
+
+    tolerance: NDArray[np.float64]
+    dynamics: tuple[Dynamics, ...] = ()
+
+
+SignalKey = tuple[str, str, str]
+"""(twin, signal, unit)"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SignalSummary:
+    """The raw samples of many signals in the interval that ends at ``t_ns``; only signals that had one are in it.
+
+    ``signals[k]`` is the signal of row k; ``count`` int64[n]; ``low``, ``high`` and ``mean`` float64[n], scaled;
+    ``duration_s`` float64[n]: from the newest sample before the interval to the newest one in it.
+    """
+
+    t_ns: int
+    signals: tuple[SignalKey, ...]
+    count: NDArray[np.int64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    duration_s: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.signals)
+
+
 Scalar = None | bool | int | float | str
 
 

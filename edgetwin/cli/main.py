@@ -26,6 +26,7 @@ COMMANDS = {
     "receive": "decode frames on the cloud side",
     "command": "set an output of a twin through the running daemon",
     "arm": "arm an output at the gateway, or disarm it",
+    "codec": "encode a CSV within a tolerance, and decode it",
     "warmup": "compile every kernel into the cache",
     "inspect": "print what a state directory holds",
 }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from edgetwin.codec.limits import EVENT_FIELDS_MAX, I64_MAX, I64_MIN, U64_MAX
 from edgetwin.errors import FrameError
-from edgetwin.records import Event, Report
+from edgetwin.records import Event, Report, SignalSummary
 
 
 def event_to_wire(event: Event) -> list[Any]:
@@ -57,7 +58,8 @@ class FrameGap:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """A decoded frame; ``t0`` and ``t1`` are the first and last time of its reports in ns, 0 when it has none."""
+    """A decoded frame; ``t0`` and ``t1`` are the first and last time of its reports in ns, 0 when it has none. ``key``
+    is the sequence number of the key frame of its run (its own, if it is that), None when the frame stands alone."""
 
     gateway: str
     epoch: int
@@ -68,11 +70,19 @@ class Frame:
     reports: tuple[Report, ...]
     events: tuple[Event, ...] = ()
     gaps: tuple[FrameGap, ...] = ()
+    key: int | None = None
+    signals: tuple[SignalSummary, ...] = ()
 
     @property
     def values(self) -> int:
         """Rows of all reports together."""
         return sum(len(report) for report in self.reports)
+
+
+def span(reports: Sequence[Report]) -> tuple[int, int]:
+    """First and last time of reports, 0 when there is none."""
+    times = [report.t_ns for report in reports] or [0]
+    return min(times), max(times)
 
 
 # ---- fields of the wire: the value itself, or FrameError

@@ -39,7 +39,7 @@ def encode(reports: Sequence[Report], indices: Sequence[NDArray[np.uint32]]) -> 
     """The payload; ``indices[k]`` uint32[n] are the columns of report k. FrameError when a report is malformed."""
     parts = [_COUNT.pack(len(reports))]
     for report, index in zip(reports, indices, strict=True):
-        _check(report)
+        check(report)
         parts += [
             _HEAD.pack(report.t_ns, len(report)),
             np.diff(index, prepend=np.uint32(0)).astype("<u4").tobytes(),
@@ -52,7 +52,7 @@ def encode(reports: Sequence[Report], indices: Sequence[NDArray[np.uint32]]) -> 
 
 def decode(payload: bytes, columns: Sequence[Column]) -> tuple[Report, ...]:
     """The reports of a payload. FrameError when it is malformed or unpacks to more than RAW_BYTES_MAX."""
-    reader = _Reader(_inflate(payload))
+    reader = Reader(inflate(payload))
     (count,) = reader.take(_COUNT)
     if count * _HEAD.size > reader.left:
         raise FrameError("the payload ends before its last report")
@@ -62,7 +62,7 @@ def decode(payload: bytes, columns: Sequence[Column]) -> tuple[Report, ...]:
     return reports
 
 
-def _check(report: Report) -> None:
+def check(report: Report) -> None:
     n = len(report.columns)
     if not len(report.mean) == len(report.std) == len(report.quality) == n <= U32_MAX:
         raise FrameError("the arrays of a report differ in length")
@@ -72,7 +72,8 @@ def _check(report: Report) -> None:
         raise FrameError("a report has a quality that is none")
 
 
-def _inflate(payload: bytes) -> bytes:
+def inflate(payload: bytes) -> bytes:
+    """One whole zlib stream, unpacked. FrameError when it is none, or takes more than RAW_BYTES_MAX."""
     inflater = zlib.decompressobj()
     try:
         raw = inflater.decompress(payload, RAW_BYTES_MAX + 1)
@@ -85,7 +86,7 @@ def _inflate(payload: bytes) -> bytes:
     return raw
 
 
-def _read_report(reader: _Reader, columns: Sequence[Column]) -> Report:
+def _read_report(reader: Reader, columns: Sequence[Column]) -> Report:
     t_ns, n = reader.take(_HEAD)
     if n * _VALUE_BYTES > reader.left:
         raise FrameError("the payload ends inside a report")
@@ -99,7 +100,7 @@ def _read_report(reader: _Reader, columns: Sequence[Column]) -> Report:
     return Report(t_ns, tuple(columns[i] for i in index.tolist()), mean, std, quality)
 
 
-class _Reader:
+class Reader:
     """Walks over bytes; never past their end."""
 
     def __init__(self, raw: bytes) -> None:

@@ -291,9 +291,11 @@ class Reporting(_Strict, frozen=True):
 
     - every: time between reports
     - tolerance: largest difference between cloud and gateway for each state, in the unit of the state
+    - summary_every: interval of the count, extremes and mean of the raw samples of each signal
     """
 
     every: Duration = Duration(1)
+    summary_every: Duration = Duration(60)
     tolerance: dict[str, Positive] = {}
 
 
@@ -442,6 +444,8 @@ class MqttUplink(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
     - tls: certificate files of an mqtts:// connection
     - keepalive: longest silence before the connection is probed
     - every: the longest a report waits for its frame
+    - codec: how frames are coded: twin-1 (within the tolerance of each state) or plain-1 (every bit)
+    - key_every: the longest time between frames that a receiver can begin with (twin-1)
     - require_subscriber: keep frames while nobody subscribes to the topic (MQTT 5)
     """
 
@@ -455,6 +459,8 @@ class MqttUplink(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
     tls: Tls | None = None
     keepalive: Duration = Duration(30)
     every: Duration = Duration(5)
+    codec: Literal["twin-1", "plain-1"] = "twin-1"
+    key_every: Duration = Duration(600)
     require_subscriber: bool = True
 
 

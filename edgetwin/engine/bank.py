@@ -106,6 +106,16 @@ class Bank:
         self.kernels.predict(self.rows, index, t_ns, mean, variance)
         return mean, np.sqrt(variance)
 
+    @property
+    def orders(self) -> tuple[int, ...]:
+        """For each state how often it is derived from what is measured."""
+        return (0,) * self.size
+
+    def noise(self, rows: NDArray[np.void]) -> NDArray[np.float64]:
+        """float64[len(rows), size]: the noise (std) of what measures each state as it is, or what it is derived from;
+        0 where nothing does, or it is not known yet."""
+        raise NotImplementedError
+
     def status(self, now_ns: int) -> RowStatus:
         """Quality of every row at ``now_ns``."""
         return row_status(self.rows, now_ns)
@@ -188,6 +198,13 @@ class SignalBank(Bank):
         figures = np.stack([after["scale"] * raw + after["offset"], after["y"], after["s"], after["nis"]])
         figures[1:, ~known] = np.nan
         return figures
+
+    @property
+    def orders(self) -> tuple[int, ...]:
+        return self.model.derivative
+
+    def noise(self, rows: NDArray[np.void]) -> NDArray[np.float64]:
+        return np.repeat(np.sqrt(rows["r"])[:, None], self.size, axis=1)
 
     def adopt(self, old: NDArray[np.void], to: NDArray[np.int64], source: NDArray[np.int64]) -> None:
         rows = self.rows

@@ -9,7 +9,7 @@ beyond ``now + limits.future``: INVALID.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,10 +20,12 @@ from edgetwin.config.equations import equation_model, with_noise_of
 from edgetwin.config.models import model_names, user_model
 from edgetwin.config.schema import Config, Twin
 from edgetwin.engine import snapshot
+from edgetwin.engine.aggregates import Aggregates
 from edgetwin.engine.bank import REASONS, Bank, SignalBank, row_status
 from edgetwin.engine.clocks import DeviceClocks
 from edgetwin.engine.equation_bank import EquationBank
 from edgetwin.engine.events import EventLog, Restarts
+from edgetwin.engine.foresight import Foresight, RowsOf
 from edgetwin.engine.ledger import Ledger
 from edgetwin.engine.reporting import Reporter
 from edgetwin.engine.trace import Trace, Tracing
@@ -31,7 +33,17 @@ from edgetwin.engine.twins import TwinInstance, is_template, substitute
 from edgetwin.errors import ConfigError
 from edgetwin.model.builtin import BUILTIN
 from edgetwin.model.compiler import compile_equations, compile_model
-from edgetwin.records import Batch, Outcome, Quality, Report, SignalStatus, StateEstimate, TwinEstimate
+from edgetwin.records import (
+    Batch,
+    Foreseen,
+    Outcome,
+    Quality,
+    Report,
+    SignalStatus,
+    SignalSummary,
+    StateEstimate,
+    TwinEstimate,
+)
 
 I64_MAX = 2**63 - 1
 NIS_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -54,6 +66,8 @@ class Engine:
         self._future_ns = round(config.limits.future * NS)
         self.events = EventLog()
         self.clocks = DeviceClocks(config, self.events)
+        self.aggregates = Aggregates()
+        self._foresight = Foresight()
         self._restarts = Restarts()
         self._reporter = Reporter()
         self.tracing = Tracing()
@@ -105,6 +119,7 @@ class Engine:
         places = self.banks[bank_index].add(name, len(self._twins), spec)
         slots = {signal: self._slot(bank_index, place) for signal, place in places.items()}
         self.clocks.add(name, slots, spec.signals)
+        self.aggregates.add(name, slots, spec)
         instance = TwinInstance(name, spec, captures, slots)
         self._twins[name] = instance
         for listener in self._listeners:
@@ -149,6 +164,7 @@ class Engine:
         """
         self.ledger.received[source] += len(batch)
         self.clocks.judge(source, batch, now_ns)
+        self.aggregates.enter(batch, now_ns + self._future_ns)
         for index, bank in enumerate(self.banks):
             bank.kernels.update(
                 bank.rows,
@@ -183,6 +199,7 @@ class Engine:
         dated by devices move only backwards: forwards, the devices have dated them already.
         """
         self.clocks.start_again()
+        self.aggregates.start_again()
         self._reporter.start_again()
         if not shift:
             return
@@ -273,6 +290,17 @@ class Engine:
         """
         self.look()
         return self._reporter.report(self.banks, list(self._twins.values()), now_ns, self.events)
+
+    def summaries(self, now_ns: int, *, all_of_it: bool = False) -> list[SignalSummary]:
+        """Of the raw samples, what is due at ``now_ns``; see :meth:`edgetwin.engine.aggregates.Aggregates.take`."""
+        return self.aggregates.take(now_ns, all_of_it=all_of_it)
+
+    def foresee(self, columns: Sequence[tuple[str, str, str]], rows_of: RowsOf = lambda bank: bank.rows) -> Foreseen:
+        """What is known of columns (twin, state, unit) of reports: tolerances, and the models of their twins.
+
+        ``rows_of`` gives the rows of a bank to judge by, if not those of now.
+        """
+        return self._foresight.look(columns, self.banks, list(self._twins.values()), rows_of)
 
     def snapshot(self) -> bytes:
         """Everything the engine would need to go on after a restart."""

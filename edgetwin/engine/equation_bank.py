@@ -82,6 +82,14 @@ class EquationBank(Bank):
             gated=int(row[f"gated_of{c}"]),
         )
 
+    def noise(self, rows: NDArray[np.void]) -> NDArray[np.float64]:
+        noise = np.zeros((len(rows), self.size))
+        for k, state in enumerate(self.model.states):
+            for c, measured in enumerate(self.model.measurements.values()):
+                if measured.text.strip() == state:
+                    noise[:, k] = np.sqrt(rows[f"r{c}"])
+        return noise
+
     def innovations(
         self, after: NDArray[np.void], channel: NDArray[np.int64], raw: NDArray[np.float64], outcome: NDArray[np.uint8]
     ) -> NDArray[np.float64]:

@@ -1,7 +1,8 @@
 """The engine's state as bytes, and back.
 
 One msgpack map: ``version``, ``gateway``, ``ledger`` (source name -> [received, outcomes...]), ``twins``
-(template name, captures) for the twins that templates made, and ``banks`` (model -> dtype description,
+(template name, captures) for the twins that templates made, ``signals`` (names and sums of raw samples), and
+``banks`` (model -> dtype description,
 keys, raw rows). A file wrapper with a checksum is the runtime's business.
 """
 
@@ -32,6 +33,7 @@ def dump(engine: Engine) -> bytes:
             name: [int(ledger.received[i]), *ledger.counts[i].tolist()] for i, name in enumerate(engine.sources)
         },
         "twins": [[t.spec.name, t.captures] for t in engine.instances() if t.captures],
+        "signals": engine.aggregates.snapshot(),
         "banks": {
             bank.name: {
                 "dtype": [list(pair) for pair in _description(bank.rows.dtype)],
@@ -56,6 +58,8 @@ def load(engine: Engine, blob: bytes, t_max: int) -> int:
             saved = document["banks"].get(bank.name)
             if saved is not None:
                 restored += _restore_bank(bank, saved, t_max)
+        if "signals" in document:
+            engine.aggregates.restore(document["signals"])
         _restore_ledger(engine, document["ledger"])
     except (ValueError, KeyError, TypeError, AttributeError, msgpack.UnpackException) as exc:
         raise JournalError(f"snapshot cannot be read: {exc!r}") from exc

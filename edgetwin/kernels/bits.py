@@ -41,6 +41,11 @@ def pointer(array: Array) -> Array:
     return array.reshape(-1)
 
 
+def offset(array: Array, i: int) -> Array:
+    """The pointer ``i`` elements further on."""
+    return array[i:]
+
+
 def at(array: Array, i: int) -> int:
     """Element ``i`` of an integer array (or of a pointer), as a 64-bit integer; it must be inside."""
     return int(array[i])
@@ -96,6 +101,14 @@ def _pointer_to(_typing: Any, array: Any) -> Any:
         return make_array(signature.args[0])(context, builder, args[0]).data
 
     return types.CPointer(array.dtype)(array), generate
+
+
+@intrinsic
+def _offset(_typing: Any, array: Any, i: Any) -> Any:
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.gep(args[0], [args[1]])
+
+    return array(array, types.int64), generate
 
 
 @intrinsic
@@ -168,6 +181,11 @@ _NONE = np.uint64(0)
 @overload(pointer, strict=False)
 def _overload_pointer(array: Any) -> Callable[..., Any]:
     return lambda array: _pointer_to(array)
+
+
+@overload(offset, strict=False)
+def _overload_offset(array: Any, i: Any) -> Callable[..., Any]:
+    return lambda array, i: _offset(array, i)
 
 
 @overload(at, strict=False)

@@ -45,6 +45,17 @@ class Correction:
     seq: int
 
 
+@dataclass(frozen=True, slots=True)
+class RunFrame:
+    """A frame as it came, of the run that began with frame ``key``: coming ones may continue it."""
+
+    gateway: str
+    epoch: int
+    key: int
+    seq: int
+    data: bytes
+
+
 @dataclass(slots=True)
 class Batch:
     """``late`` are those of ``frames`` that came after later ones of their epoch; ``progress`` is that of every epoch
@@ -53,6 +64,7 @@ class Batch:
     frames: list[Frame] = field(default_factory=list)
     late: list[Frame] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
+    runs: list[RunFrame] = field(default_factory=list)
     progress: list[Progress] = field(default_factory=list)
     acks: list[Ack] = field(default_factory=list)
 

@@ -93,6 +93,7 @@ class Metrics(Collector):
         for outcome, count in (
             ("stored", counters.stored),
             ("duplicate", counters.duplicates),
+            ("deferred", counters.deferred),
             ("refused", counters.dead),
             ("foreign", counters.foreign),
         ):

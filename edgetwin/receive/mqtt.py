@@ -24,7 +24,6 @@ from edgetwin.config.urls import endpoint
 from edgetwin.errors import ConfigError, UplinkError
 from edgetwin.receive.config import MqttFrames, acks_topic, gateway_of
 from edgetwin.receive.pipeline import LAST_COMMIT_S, Pipeline
-from edgetwin.receive.receiver import Outcome
 from edgetwin.sources.backoff import Backoff
 from edgetwin.uplink.session import LINK_ERRORS, REFUSED, Inbox, Login, Session, connected
 
@@ -159,7 +158,7 @@ class MqttFeed:
             topic = _topic(message)
             taken = self._pipeline.take(bytes(message.payload), topic, gateway_of(topic, self._config.topic))
             self._unacknowledged.append((self._pipeline.taken, message))
-            if taken.outcome in (Outcome.STORED, Outcome.DUPLICATE):
+            if taken.gateway:
                 self._remember(taken.gateway, topic)
             if not self._has_room():
                 break

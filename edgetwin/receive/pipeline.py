@@ -139,6 +139,7 @@ class Pipeline:
         while True:
             try:
                 rows = await loop.run_in_executor(thread, self.receiver.store.load)
+                await loop.run_in_executor(thread, self.receiver.resume)
             except (StoreError, JournalError) as exc:
                 if isinstance(exc, JournalError) and not patient:
                     raise

@@ -9,7 +9,7 @@ Knows no network and no clock but the one it is given; one thread calls everythi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -17,18 +17,18 @@ import structlog
 
 from edgetwin.clock import Clock
 from edgetwin.codec.acks import Ack
-from edgetwin.codec.frames import Frame, FrameGap, decode_frame
+from edgetwin.codec.decoder import NeedKeyError, identity
+from edgetwin.codec.frames import Frame, FrameGap
 from edgetwin.errors import FrameError, JournalError
 from edgetwin.ratelimit import RateLimiter
-from edgetwin.receive.batch import Batch, Gap, GapKind
+from edgetwin.receive.batch import Batch, Gap, GapKind, RunFrame
 from edgetwin.receive.deadletters import DeadLetters
+from edgetwin.receive.decoding import Decoding
 from edgetwin.receive.sequence import Progress, Stream, Tracker
 from edgetwin.receive.share import WHOLE, Share
 from edgetwin.receive.stores.port import Store
 
 log = structlog.get_logger()
-
-Decode = Callable[[bytes], Frame]
 
 
 class Outcome(Enum):
@@ -36,6 +36,7 @@ class Outcome(Enum):
 
     STORED = "stored"
     DUPLICATE = "duplicate"
+    DEFERRED = "deferred"
     REFUSED = "refused"
     FOREIGN = "foreign"
 
@@ -51,13 +52,15 @@ class Taken:
 
 @dataclass(slots=True)
 class Counters:
-    """Since the start. payloads = stored + duplicates + dead + foreign (of another receiver's share); ``lost`` counts
-    frames a gap record has explained, an open-ended one as one."""
+    """Since the start. payloads = stored + duplicates + deferred (not to be read without earlier frames, and asked for
+    again) + dead + foreign (of another receiver's share); ``lost`` counts frames a gap record has explained, an
+    open-ended one as one."""
 
     payloads: int = 0
     stored: int = 0
     rows: int = 0
     duplicates: int = 0
+    deferred: int = 0
     dead: int = 0
     foreign: int = 0
     lost: int = 0
@@ -66,7 +69,7 @@ class Counters:
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     frame: Frame
-    size: int
+    data: bytes
 
 
 class Receiver:
@@ -75,16 +78,14 @@ class Receiver:
     ``pending_bytes`` is the size of the frames, as they came, that no commit has made durable.
     """
 
-    def __init__(
-        self, store: Store, clock: Clock, dead: DeadLetters, *, share: Share = WHOLE, decode: Decode = decode_frame
-    ) -> None:
+    def __init__(self, store: Store, clock: Clock, dead: DeadLetters, *, share: Share = WHOLE) -> None:
         self.counters = Counters()
         self.pending_bytes = 0
         self.share = share
         self.store = store
         self._clock = clock
         self._dead = dead
-        self._decode = decode
+        self._decoding: Decoding | None = None
         self._limiter = RateLimiter(clock=clock)
         self._tracker = Tracker()
         self._acks: dict[str, Ack] = {}
@@ -104,14 +105,49 @@ class Receiver:
         if gateway is not None and not self.share.has(gateway):
             return self._foreign()
         try:
-            frame = self._decode(payload)
-            _check_gateway(frame, gateway)
+            name, epoch, seq = identity(payload)
+            _check_gateway(name, gateway)
+            if not self.share.has(name):
+                return self._foreign()
+            if self._tracker.peek(name, epoch).has(seq):
+                return self._repeat(payload, name, epoch)
+            frame = self._decoder.decode(payload)
             self.store.check(frame)
+        except NeedKeyError as exc:
+            return self._defer(payload, topic, exc)
         except FrameError as exc:
             return self._set_aside(payload, topic, exc)
-        if not self.share.has(frame.gateway):
-            return self._foreign()
-        return self._enter(_Waiting(frame, len(payload)))
+        return self._enter(_Waiting(frame, payload))
+
+    @property
+    def _decoder(self) -> Decoding:
+        assert self._decoding is not None, "loaded before anything is taken"
+        return self._decoding
+
+    def _repeat(self, payload: bytes, gateway: str, epoch: int) -> Taken:
+        """Known before it is decoded, as a frame of a run is decoded once."""
+        self._decoder.repeat(payload)
+        stream = self._tracker.of(gateway, epoch)
+        self._answer[gateway, epoch] = stream
+        self._tracker.heard(stream, self._clock.wall_ns())
+        self.counters.duplicates += 1
+        return Taken(Outcome.DUPLICATE, gateway)
+
+    def _defer(self, payload: bytes, topic: str, missing: NeedKeyError) -> Taken:
+        """A frame of a run that is not here. When what it continues is known to be lost, so is it."""
+        stream = self._tracker.of(missing.gateway, missing.epoch)
+        self._answer[missing.gateway, missing.epoch] = stream
+        self._tracker.heard(stream, self._clock.wall_ns())
+        before = missing.key, missing.seq - 1
+        if stream.lost_within(*before):
+            self._account(missing.gateway, FrameGap(missing.epoch, missing.seq, missing.seq, "run_broken"))
+            self._decoder.want(missing)
+            return self._set_aside(payload, topic, missing)
+        if not stream.unaccounted(*before):  # all of it had come, and is not here any more
+            self._decoder.want(missing)
+        stream.defer(missing.seq)
+        self.counters.deferred += 1
+        return Taken(Outcome.DEFERRED, missing.gateway)
 
     def _enter(self, waiting: _Waiting) -> Taken:
         frame = waiting.frame
@@ -126,11 +162,12 @@ class Receiver:
             self._note_missing(frame, *arrival.missing)
         if arrival.filled:
             self._batch.late.append(frame)
-            self._note(frame, FrameGap(frame.epoch, frame.seq, frame.seq, "came_late", frame.values), "filled")
+            gap = FrameGap(frame.epoch, frame.seq, frame.seq, "came_late", frame.values)
+            self._note(frame.gateway, gap, "filled")
         for first, last in arrival.given_up:
-            self._note_lost(frame, FrameGap(frame.epoch, first, last, "too_many_holes"))
+            self._note_lost(frame.gateway, FrameGap(frame.epoch, first, last, "too_many_holes"))
         for gap in frame.gaps:
-            self._account(frame, gap)
+            self._account(frame.gateway, gap)
         self._keep(waiting, stream)
         return Taken(Outcome.STORED, frame.gateway)
 
@@ -142,9 +179,11 @@ class Receiver:
             stream.last_t_ns = max(stream.last_t_ns, frame.t1)
         self._changed[frame.gateway, frame.epoch] = stream
         self._batch.frames.append(frame)
+        if frame.key is not None:
+            self._batch.runs.append(RunFrame(frame.gateway, frame.epoch, frame.key, frame.seq, waiting.data))
         self._waiting.append(waiting)
         self._waiting_rows += frame.values
-        self.pending_bytes += waiting.size
+        self.pending_bytes += len(waiting.data)
         self.counters.stored += 1
         self.counters.rows += frame.values
 
@@ -168,16 +207,20 @@ class Receiver:
         batch.progress = [stream.progress() for stream in self._changed.values()]
         for stream in self._changed.values():
             stream.version += 1
-        batch.acks = [stream.ack() for stream in self._answer.values()]
+        batch.acks = [self._ack(stream) for stream in self._answer.values()]
         self._applying, self._waiting = self._waiting, []
         self._answering = list(self._answer)
         self._changed, self._answer = {}, {}
         self._waiting_rows = 0
         return batch
 
+    def _ack(self, stream: Stream) -> Ack:
+        again = self._decoder.wanted(stream.gateway, stream.epoch)
+        return stream.ack(again, key=bool(again))
+
     def done(self, batch: Batch) -> None:
         """The batch is durable."""
-        self.pending_bytes -= sum(waiting.size for waiting in self._applying)
+        self.pending_bytes -= sum(len(waiting.data) for waiting in self._applying)
         self._applying, self._answering = [], []
         for ack in batch.acks:
             current = self._tracker.current(ack.gateway)
@@ -194,7 +237,17 @@ class Receiver:
 
     def load(self) -> None:
         """Take up what the store has; frames in memory that it lacks wait for the next commit. As ``Store.load``."""
-        self.restart(self.store.load())
+        rows = self.store.load()
+        self.resume()
+        self.restart(rows)
+
+    def resume(self) -> None:
+        """The first time that the store has been loaded: take up the runs of frames that it keeps. StoreError when it
+        cannot be read now."""
+        if self._decoding is None:
+            decoding = Decoding()
+            decoding.resume(self.store.runs())
+            self._decoding = decoding
 
     def restart(self, rows: Sequence[Progress]) -> None:
         """Take up what the store has been found to hold, ``rows``."""
@@ -246,33 +299,33 @@ class Receiver:
         reason = "before_first" if first == 0 else "skipped"
         for low, high in self._tracker.of(frame.gateway, frame.epoch).unaccounted(first, last):
             gap = FrameGap(frame.epoch, low, high, reason)
-            self._note(frame, gap, "missing")
+            self._note(frame.gateway, gap, "missing")
             self._warn("frames_missing", frame.gateway, gap)
 
-    def _account(self, frame: Frame, gap: FrameGap) -> None:
+    def _account(self, gateway: str, gap: FrameGap) -> None:
         """A gap record of the gateway; of what it names, that which came after all is not lost."""
-        stream = self._tracker.of(frame.gateway, gap.epoch)
+        stream = self._tracker.of(gateway, gap.epoch)
         news = stream.account(gap.first, gap.last)
         if news:
-            self._changed[frame.gateway, gap.epoch] = stream
+            self._changed[gateway, gap.epoch] = stream
         for first, last in news:
-            self._note_lost(frame, FrameGap(gap.epoch, first, last, gap.reason, gap.count))
+            self._note_lost(gateway, FrameGap(gap.epoch, first, last, gap.reason, gap.count))
 
-    def _note_lost(self, frame: Frame, gap: FrameGap) -> None:
+    def _note_lost(self, gateway: str, gap: FrameGap) -> None:
         self.counters.lost += 1 if gap.reason == "unclean_stop" else gap.last - gap.first + 1
-        self._note(frame, gap, "lost")
-        self._warn("frames_lost", frame.gateway, gap)
+        self._note(gateway, gap, "lost")
+        self._warn("frames_lost", gateway, gap)
 
     def _warn(self, event: str, gateway: str, gap: FrameGap) -> None:
         if (suppressed := self._limiter.allow((event, gateway))) is not None:
             place = {"epoch": gap.epoch, "first": gap.first, "last": gap.last, "reason": gap.reason}
             log.warning(event, gateway=gateway, **place, suppressed=suppressed)
 
-    def _note(self, frame: Frame, gap: FrameGap, kind: GapKind) -> None:
+    def _note(self, gateway: str, gap: FrameGap, kind: GapKind) -> None:
         now = self._clock.wall_ns()
-        self._batch.gaps.append(Gap(now, frame.gateway, gap.epoch, gap.first, gap.last, kind, gap.reason, gap.count))
+        self._batch.gaps.append(Gap(now, gateway, gap.epoch, gap.first, gap.last, kind, gap.reason, gap.count))
 
 
-def _check_gateway(frame: Frame, gateway: str | None) -> None:
-    if gateway is not None and frame.gateway != gateway:
-        raise FrameError(f"the frame names gateway {frame.gateway!r}", hint=f"its place is that of {gateway!r}")
+def _check_gateway(name: str, gateway: str | None) -> None:
+    if gateway is not None and name != gateway:
+        raise FrameError(f"the frame names gateway {name!r}", hint=f"its place is that of {gateway!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from msgspec import Struct
@@ -71,6 +71,7 @@ class Stream:
         self.version = progress.version
         self._came = Ranges(progress.came)
         self._lost = Ranges(progress.lost)
+        self._deferred_top = -1
         self._ranges_max = ranges_max
 
     # ---- in
@@ -99,7 +100,19 @@ class Stream:
                 self._lost.remove(*self._lost.ranges[0])
         return news
 
+    def defer(self, seq: int) -> None:
+        """``seq`` has come and cannot be read yet: it is asked for again."""
+        self._deferred_top = max(self._deferred_top, seq)
+
     # ---- out
+
+    def has(self, seq: int) -> bool:
+        """Whether ``seq`` has come."""
+        return seq in self._came
+
+    def lost_within(self, first: int, last: int) -> bool:
+        """Whether any of ``first..last`` is known to be lost."""
+        return first <= last and self._lost.missing(first, last) != [(first, last)]
 
     @property
     def through(self) -> int:
@@ -115,7 +128,7 @@ class Stream:
     def holes(self) -> list[Range]:
         """What is missing below the greatest number known of."""
         lost = self._lost.ranges
-        top = max(self._came.top, lost[-1][0] - 1 if lost else -1)
+        top = max(self._came.top, self._deferred_top, lost[-1][0] - 1 if lost else -1)
         return self.unaccounted(0, top)
 
     @property
@@ -128,9 +141,12 @@ class Stream:
         """The numbers that have come."""
         return self._came.ranges
 
-    def ack(self) -> Ack:
-        """What the gateway is to be told."""
-        return Ack(self.gateway, self.epoch, self.through, tuple(self.holes[:RESENDS_MAX]))
+    def ack(self, again: Sequence[Range] = (), *, key: bool = False) -> Ack:
+        """What the gateway is to be told; ``again`` are frames wanted besides those that are missing."""
+        wanted = Ranges(self.holes)
+        for first, last in again:
+            wanted.add(first, last)
+        return Ack(self.gateway, self.epoch, self.through, wanted.ranges[:RESENDS_MAX], key)
 
     def progress(self) -> Progress:
         """What a store is to keep."""
@@ -192,6 +208,10 @@ class Tracker:
     def gateways(self) -> Iterable[Stream]:
         """The current stream of each gateway."""
         return self._current.values()
+
+    def peek(self, gateway: str, epoch: int) -> Stream:
+        """The stream of an epoch, without making or refreshing anything."""
+        return self._streams.get((gateway, epoch)) or Stream(Progress(gateway=gateway, epoch=epoch))
 
     def restore(self, rows: Iterable[Progress]) -> None:
         """Begin again from what a store has kept."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import IO
 
 from edgetwin.clock import NS
 from edgetwin.codec.container import append_frame
-from edgetwin.config.schema import Config, MqttUplink
+from edgetwin.config.schema import MqttUplink
+from edgetwin.engine import Engine
 from edgetwin.records import Report
+from edgetwin.uplink.encoding import make_encoder
 from edgetwin.uplink.outbox import Outbox
 
 VALUES_MAX = 200_000
@@ -16,13 +19,19 @@ _UNBOUNDED = 1 << 62
 
 
 class Frames:
-    """Gathers reports for ``uplink.every`` (its default where there is no uplink), as the daemon does on its ticks."""
+    """Gathers reports for ``uplink.every`` (its default where there is no uplink), as the daemon does on its ticks.
 
-    def __init__(self, config: Config, file: IO[bytes], tick_ns: int) -> None:
+    What the encoder is told of the twins stood before the first sample, so frames do not depend on how files are cut.
+    """
+
+    def __init__(self, engine: Engine, file: IO[bytes], tick_ns: int) -> None:
+        config = engine.config
         uplink = config.uplink or MqttUplink(url="")
         self._every_ns = round(uplink.every * NS)
         self._tick_ns = tick_ns
-        self._outbox = Outbox(config.gateway, _UNBOUNDED, epoch=EPOCH)  # emptied after every put
+        rows = {bank.name: bank.rows.copy() for bank in engine.banks}
+        encoder = make_encoder(config, partial(engine.foresee, rows_of=lambda bank: rows[bank.name]), _UNBOUNDED)
+        self._outbox = Outbox(config.gateway, _UNBOUNDED, epoch=EPOCH, encoder=encoder)  # emptied after every put
         self._file = file
         self._pending: list[Report] = []
         self._values = 0

@@ -84,7 +84,7 @@ class _Run:
         self._scores = Scores(engine, Table(files["scores.csv"], SCORES_COLUMNS))
         Table(files["alarms.csv"], ALARMS_COLUMNS)
         self._reports = Reports(engine)
-        self._frames = Frames(engine.config, files["frames.etf"], self._reports.tick_ns)
+        self._frames = Frames(engine, files["frames.etf"], self._reports.tick_ns)
         self._tally = Tally(engine)
         self._summary_file = files["summary.json"]
         _compile(engine)

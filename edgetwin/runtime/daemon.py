@@ -20,6 +20,7 @@ import structlog
 
 from edgetwin import __version__
 from edgetwin.clock import NS, GatewayClock, Machine, SystemClock
+from edgetwin.codec.encoder import Encoder
 from edgetwin.config.check import runnable
 from edgetwin.config.load import load
 from edgetwin.config.schema import Config
@@ -39,6 +40,7 @@ from edgetwin.runtime.supervisor import Supervisor
 from edgetwin.runtime.timekeeper import Timekeeper
 from edgetwin.runtime.warmup import compile_elsewhere, warmup
 from edgetwin.sources.modbus import Links
+from edgetwin.uplink.encoding import make_encoder
 from edgetwin.uplink.mqtt import MqttUplink
 from edgetwin.uplink.outbox import Outbox
 
@@ -68,7 +70,7 @@ class Daemon:
         self.engine = Engine(config)
         self.links = Links(self.clock, self.base)
         self.sources: list[Source] = []
-        self.outbox = Outbox(config.gateway, config.limits.outbox_bytes)
+        self.outbox = Outbox(config.gateway, config.limits.outbox_bytes, encoder=self._encoder())
         self.uplink: MqttUplink | None = None
         self.persistence: Persistence | None = None
         self.acting: Acting | None = None
@@ -158,6 +160,11 @@ class Daemon:
             self.uplink = MqttUplink(self.config.uplink, self.config.gateway, self.outbox, base=self.base)
             supervisor.start("uplink", self.uplink.run)
 
+    def _encoder(self) -> Encoder:
+        """Makes the frames; asks the engine of the day, as a reload replaces it."""
+        bytes_max = self.config.limits.outbox_bytes
+        return make_encoder(self.config, lambda columns: self.engine.foresee(columns), bytes_max)
+
     async def _snapshots(self) -> None:
         while True:
             await asyncio.sleep(self.config.snapshot_every)
@@ -209,6 +216,7 @@ class Daemon:
         self.timekeeper.attach()
         if self.acting is not None:
             self.acting.attach()
+        self.outbox.encoder = self._encoder()
         logs.configure(new.log.level, new.log.format)
         await self._replace_sources(supervisor)
         if new.uplink != old.uplink:

@@ -9,7 +9,7 @@ import structlog
 
 from edgetwin.clock import NS
 from edgetwin.ratelimit import RateLimiter
-from edgetwin.records import Event, Report
+from edgetwin.records import Event, Report, SignalSummary
 
 if TYPE_CHECKING:
     from edgetwin.runtime.daemon import Daemon
@@ -32,6 +32,7 @@ class Reporter:
         self._daemon = daemon
         self._pending: list[Report] = []
         self._events: list[Event] = []
+        self._signals: list[SignalSummary] = []
         self._values = 0
         self._opened_ns = 0
         self._limiter = RateLimiter(every_s=10.0, keys_max=64, clock=daemon.clock)
@@ -47,13 +48,13 @@ class Reporter:
 
     def flush(self) -> None:
         """A last report, and a frame of everything gathered."""
-        self._collect(self._daemon.clock.wall_ns())
+        self._collect(self._daemon.clock.wall_ns(), last=True)
         self._send()
 
     def _shortest_s(self) -> float:
         return min(twin.report.every for twin in self._daemon.config.twins)
 
-    def _collect(self, now_ns: int) -> None:
+    def _collect(self, now_ns: int, *, last: bool = False) -> None:
         engine, uplink = self._daemon.engine, self._daemon.config.uplink
         reports: list[Report] = []
         if uplink is None:
@@ -66,6 +67,7 @@ class Reporter:
             return
         if not self._pending and not self._events:
             self._opened_ns = now_ns
+        self._signals += engine.summaries(now_ns, all_of_it=last)
         self._pending += reports
         self._events += events
         self._values += sum(len(report) for report in reports)
@@ -81,6 +83,6 @@ class Reporter:
                 tell("event", kind=event.kind, data=dict(event.data), similar_suppressed=suppressed)
 
     def _send(self) -> None:
-        if self._pending or self._events:
-            self._daemon.outbox.put(self._pending, self._events)
-        self._pending, self._events, self._values = [], [], 0
+        if self._pending or self._events or self._signals:
+            self._daemon.outbox.put(self._pending, self._events, self._signals)
+        self._pending, self._events, self._signals, self._values = [], [], [], 0

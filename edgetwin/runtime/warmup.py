@@ -13,6 +13,7 @@ import numba
 import numpy as np
 import structlog
 
+from edgetwin.codec.encoder import FrameEncoder
 from edgetwin.engine import Engine
 from edgetwin.engine.bank import Bank, SignalBank
 from edgetwin.engine.forks import initial, is_simulated
@@ -20,9 +21,11 @@ from edgetwin.engine.scenario import Scenario
 from edgetwin.engine.whatif import Simulator
 from edgetwin.kernels import modbus, mqtt, registers
 from edgetwin.kernels.jit import cache_directory
+from edgetwin.kernels.sums import SUM, accumulate
 from edgetwin.kernels.topics import Binding, TopicTable
 from edgetwin.model.builtin import BUILTIN
 from edgetwin.model.compiler import compile_model
+from edgetwin.records import Report
 
 log = structlog.get_logger()
 
@@ -83,7 +86,7 @@ def _banks(engine: Engine | None) -> Sequence[Bank]:
 
 
 def warmup(engine: Engine | None = None) -> int:
-    """Compile the wire, register and filter kernels; returns the number of models.
+    """Compile the wire, register, filter and codec kernels; returns the number of models.
 
     The models are those of ``engine``, or all built-in ones. numba raises odd errors on a cache file that was cut or
     altered; the cache holds nothing that cannot be made again, so it is deleted and the compilation repeated once.
@@ -104,6 +107,9 @@ def _compile(banks: Sequence[Bank]) -> None:
     _compile_wire()
     modbus.crc16(np.frombuffer(b"\0", np.uint8))
     registers.decode(np.zeros(1, np.uint16), np.zeros(1, registers.PLAN), np.zeros(1))
+    one = np.zeros(1, np.int32), np.ones(1, np.int64), np.zeros(1)
+    accumulate(np.zeros(1, SUM), *one, 0)
+    FrameEncoder("warmup").encode([Report(0, (("", "", ""),), np.zeros(1), np.zeros(1), np.zeros(1, np.uint8))], 0, 0)
     for bank in banks:
         compile_bank(bank)
 

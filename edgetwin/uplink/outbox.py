@@ -4,8 +4,9 @@ The outbox numbers frames: (epoch, sequence) of a frame is unique, so the cloud 
 epoch is random and kept over a clean stop, where the sequence goes on. After any other stop nobody knows how far the
 sequence had come, so a new epoch begins, and its first frame says with a gap record that the old one has ended.
 
-When full, the oldest frame makes room. What it held goes into the next frame as a gap record; if that frame is
-dropped too, its gap records live on. So every number is delivered or accounted for.
+When full, the oldest frame makes room, and with it those that continue it, as nobody could decode them. What they held
+goes into the next frame as gap records; if that frame is dropped too, its gap records live on. So every number is
+delivered or accounted for.
 """
 
 from __future__ import annotations
@@ -15,19 +16,24 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import structlog
 
 from edgetwin.clock import Clock
-from edgetwin.codec.frames import FrameGap, FrameTooLargeError, encode_frame
+from edgetwin.codec.encoder import Encoder
+from edgetwin.codec.frames import FrameGap, FrameTooLargeError, PlainEncoder
 from edgetwin.codec.limits import GAPS_MAX, U64_MAX
 from edgetwin.ratelimit import RateLimiter
-from edgetwin.records import Event, Report
+from edgetwin.records import Event, Report, SignalSummary
 from edgetwin.uplink import saved
 from edgetwin.uplink.gaps import coalesce
 from edgetwin.uplink.queued import Key, Queued, halve, split
 
 log = structlog.get_logger()
+
+
+CONTINUES_LOST = "continues_a_lost_frame"
 
 
 @dataclass(slots=True)
@@ -51,8 +57,18 @@ class Outbox:
     ``changed`` is set when there may be more to send; ``drained`` is set while nothing waits.
     """
 
-    def __init__(self, gateway: str, bytes_max: int, *, epoch: int | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        gateway: str,
+        bytes_max: int,
+        *,
+        epoch: int | None = None,
+        clock: Clock | None = None,
+        encoder: Encoder | None = None,
+    ) -> None:
+        """``encoder`` makes the frames of ``gateway`` (of codec ``plain-1``, if none is given); it may be replaced."""
         self.gateway = gateway
+        self.encoder: Encoder = encoder or PlainEncoder(gateway)
         self.epoch = secrets.randbits(64) if epoch is None else epoch
         self.bytes = 0
         self.counters = Counters()
@@ -74,29 +90,34 @@ class Outbox:
 
     # ---- in
 
-    def put(self, reports: Sequence[Report], events: Sequence[Event] = ()) -> int:
-        """Encode and append; returns how many frames it took, as large reports are split. FrameError when a report
-        is malformed."""
+    def put(
+        self, reports: Sequence[Report], events: Sequence[Event] = (), signals: Sequence[SignalSummary] = ()
+    ) -> int:
+        """Encode and append; returns how many frames it took: large reports are split, and a frame holds one summary at
+        most. FrameError when a report is malformed."""
         before = self._next_seq
-        for group in split(reports) or ([[]] if events else []):
-            self._encode(group, events)
+        groups = split(reports) or ([[]] if events else [])
+        for group, summary in zip_longest(groups, signals):
+            self._encode(group or [], events, () if summary is None else (summary,))
             events = ()
         return self._next_seq - before
 
-    def _encode(self, reports: Sequence[Report], events: Sequence[Event]) -> None:
+    def _encode(
+        self, reports: Sequence[Report], events: Sequence[Event], signals: Sequence[SignalSummary] = ()
+    ) -> None:
         gaps = tuple(self._gaps[:GAPS_MAX])
         try:
-            data = encode_frame(reports, self.gateway, self.epoch, self._next_seq, events, gaps)
+            data = self.encoder.encode(reports, self.epoch, self._next_seq, events, gaps, signals)
         except FrameTooLargeError:
             halves = halve(reports)
             if len(halves) < 2:
                 raise
-            self._encode(halves[0], events)
+            self._encode(halves[0], events, signals)
             self._encode(halves[1], ())
             return
         self._gaps = self._gaps[GAPS_MAX:]
         values = sum(len(report) for report in reports)
-        self._append(Queued((self.epoch, self._next_seq), data, values, gaps))
+        self._append(Queued((self.epoch, self._next_seq), data, values, gaps, self.encoder.run))
         self._next_seq += 1
         self.counters.enqueued += 1
         self.changed.set()
@@ -116,11 +137,21 @@ class Outbox:
         return self._remove(key) is not None
 
     def drop(self, key: Key, reason: str) -> None:
-        """Give a frame up; the next one tells the cloud."""
-        queued = self._remove(key)
+        """Give a frame up, and those after it that continue it; the next one tells the cloud."""
+        queued = self._queued.get(key)
         if queued is None:
             return
-        epoch, seq = key
+        self._drop(queued, reason)
+        epoch, run = key[0], queued.run
+        if run is None:
+            return
+        self.encoder.request_key()
+        for other in [q for q in self if q.run == run and q.key[0] == epoch and q.key > key]:
+            self._drop(other, CONTINUES_LOST)
+
+    def _drop(self, queued: Queued, reason: str) -> None:
+        self._remove(queued.key)
+        epoch, seq = queued.key
         self.counters.dropped += 1
         self._gaps = coalesce([*self._gaps, *queued.gaps, FrameGap(epoch, seq, seq, reason, queued.values)])
         if (suppressed := self._limiter.allow(reason)) is not None:

@@ -20,12 +20,14 @@ Key = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """An encoded frame with what it takes to account for it: the values in it and the gap records it carries."""
+    """An encoded frame with what it takes to account for it: the values in it, the gap records it carries, and the
+    sequence number of the key frame without which it means nothing (None: it stands alone)."""
 
     key: Key
     data: bytes
     values: int
     gaps: tuple[FrameGap, ...] = ()
+    run: int | None = None
 
     @property
     def size(self) -> int:

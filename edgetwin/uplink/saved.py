@@ -13,7 +13,7 @@ from edgetwin.codec.limits import U64_MAX
 from edgetwin.errors import FrameError, JournalError
 from edgetwin.uplink.queued import Queued
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Saved:
 
 def pack(state: Saved) -> bytes:
     """The state as bytes."""
-    queued = [[*q.key, q.data, q.values, [g.to_wire() for g in q.gaps]] for q in state.queued]
+    queued = [[*q.key, q.data, q.values, [g.to_wire() for g in q.gaps], q.run] for q in state.queued]
     wire = [_VERSION, state.epoch, state.next_seq, state.clean, queued, [g.to_wire() for g in state.gaps]]
     packed: bytes = msgpack.packb(wire)
     return packed
@@ -55,9 +55,11 @@ def unpack(blob: bytes) -> Saved:
 
 
 def _queued(wire: Any) -> Queued:
-    epoch, seq, data, values, gaps = array("a frame", wire, 5)
+    epoch, seq, data, values, gaps, run = array("a frame", wire, 6)
     key = integer("epoch", epoch, 0, U64_MAX), integer("seq", seq, 0, U64_MAX)
     if type(data) is not bytes:
         raise FrameError("a frame is not binary")
     values = integer("values", values, 0, U64_MAX)
-    return Queued(key, data, values, tuple(FrameGap.from_wire(gap) for gap in gaps))
+    if run is not None:
+        integer("the run of a frame", run, 0, U64_MAX)
+    return Queued(key, data, values, tuple(FrameGap.from_wire(gap) for gap in gaps), run)

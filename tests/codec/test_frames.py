@@ -15,17 +15,20 @@ from hypothesis import strategies as st
 from edgetwin.codec.frames import Frame, FrameGap, FrameTooLargeError, decode_frame, encode_frame
 from edgetwin.codec.limits import RAW_BYTES_MAX
 from edgetwin.errors import FrameError
+from edgetwin.kernels.residuals import WHOLE_NUMBER
 from edgetwin.records import Event, Report
 from tests.codec.build import EVENTS, I64, T0, U64, gaps, report, reports, same
+from tests.kernels.test_reports import KEY, NEXT
+from tests.kernels.test_residuals import VECTORS
 
 # The vector of docs/frames.md.
 VECTOR = bytes.fromhex(
-    "8ca17601a767617465776179a7706c616e742d37a565706f6368cf0123456789abcdefa37365712aa27430cf17979cfe"
+    "8da17601a767617465776179a7706c616e742d37a565706f6368cf0123456789abcdefa37365712aa27430cf17979cfe"
     "362a0000a27431cf17979cfe71c4ca00a5636f646563a7706c61696e2d31a7636f6c756d6e739295a470756d70a47465"
     "6d70a3c2b043a4666c6f77a36c2f7396000102000304a77061796c6f6164c4427801636200012db37f73a68b3381d90c"
     "0c8c509aa1c1c461d64c10d8690f11ba605f2db2cefd61558b3d50d1a92385205d20d5701d0c3ff643353b300100654a"
-    "1325a66576656e74739193a773746172746564cf17979cfe362a000081a776657273696f6ea5302e312e30a467617073"
-    "9195cf0123456789abcdef0305ab6f7574626f785f66756c6c60a3637263cec7ca6a01"
+    "1325a77369676e616c73c400a66576656e74739193a773746172746564cf17979cfe362a000081a776657273696f6ea5"
+    "302e312e30a4676170739195cf0123456789abcdef0305ab6f7574626f785f66756c6c60a3637263cea408c183"
 )
 
 
@@ -234,7 +237,8 @@ def test_times_of_any_sign_survive(t_ns: int) -> None:
     assert decode_frame(encode_frame([report(t_ns)], "g", 0, 0)).t0 == t_ns
 
 
-def test_the_specification_shows_this_vector() -> None:
+def test_the_specification_shows_the_vectors() -> None:
     page = (Path(__file__).parents[2] / "docs" / "frames.md").read_text(encoding="utf-8")
-    shown = page.rsplit("```", 2)[1]
-    assert bytes.fromhex(shown) == VECTOR
+    blocks = page.partition("## Vectors")[2].split("```")[1::2]
+    numbers = bytes.fromhex(VECTORS[WHOLE_NUMBER, 0])
+    assert [bytes.fromhex(block) for block in blocks] == [VECTOR, KEY, NEXT, numbers]

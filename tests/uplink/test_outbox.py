@@ -7,13 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgetwin.codec.frames import Frame, FrameGap, decode_frame
+from edgetwin.codec.decoder import FrameDecoder
+from edgetwin.codec.encoder import FrameEncoder
+from edgetwin.codec.foresight import exact
+from edgetwin.codec.frames import Frame, FrameGap, PlainEncoder, decode_frame
 from edgetwin.codec.limits import U64_MAX
 from edgetwin.errors import JournalError
 from edgetwin.records import Event, Report
+from edgetwin.uplink.encoding import make_encoder
 from edgetwin.uplink.outbox import Outbox
 from edgetwin.uplink.queued import VALUES_PER_FRAME, split
 from tests.codec.build import T0, report, same
+from tests.engine.build import config, twin
 
 PLENTY = 1 << 24
 
@@ -131,6 +136,59 @@ def test_events_alone_make_a_frame_and_nothing_makes_none() -> None:
     assert outbox.put([]) == 0
     assert outbox.put([], [Event("started", T0)]) == 1
     assert frames(outbox)[0].events == (Event("started", T0),)
+
+
+# ---- runs of frames
+
+
+def filled(n: int, keys: tuple[int, ...], bytes_max: int = PLENTY) -> Outbox:
+    """Frames of codec twin-1 with key frames at 0 and at ``keys``."""
+    outbox = Outbox("g", bytes_max, epoch=7, encoder=FrameEncoder("g"))
+    for k in range(n):
+        if k in keys:
+            outbox.encoder.request_key()
+        outbox.put([report(T0 + k, seed=k)])
+    return outbox
+
+
+def told(outbox: Outbox) -> dict[int, str]:
+    """Reasons of the gap records not sent yet, by number."""
+    return {n: gap.reason for gap in outbox._gaps for n in range(gap.first, gap.last + 1)}
+
+
+def test_a_frame_given_up_takes_those_that_continue_it_along() -> None:
+    outbox = filled(9, keys=(3, 6))
+    outbox.drop((7, 4), "larger_than_the_broker_takes")
+    assert [q.key[1] for q in outbox] == [0, 1, 2, 3, 6, 7, 8]
+    assert told(outbox) == {4: "larger_than_the_broker_takes", 5: "continues_a_lost_frame"}
+    assert outbox.counters.dropped == 2
+
+
+def test_a_run_that_is_broken_is_not_continued() -> None:
+    outbox = filled(3, keys=())
+    outbox.drop((7, 1), "outbox_full")
+    outbox.put([report(T0 + 9)])
+    decoder = FrameDecoder()
+    assert [(f.seq, f.key) for f in (decoder.decode(q.data) for q in outbox)] == [(0, 0), (3, 3)]
+
+
+def test_an_outbox_that_is_full_keeps_what_can_be_decoded() -> None:
+    """However little room there is, all that waits is decoded in its order, and the rest is accounted for."""
+    for room in range(1_000, 20_000, 950):
+        outbox = filled(60, keys=tuple(range(4, 60, 4)), bytes_max=room)
+        assert outbox.bytes <= room
+        decoder = FrameDecoder()
+        kept = [decoder.decode(q.data) for q in outbox]
+        gaps = [gap for f in kept for gap in f.gaps] + outbox._gaps
+        lost = [n for gap in gaps for n in range(gap.first, gap.last + 1)]
+        assert sorted([f.seq for f in kept] + lost) == list(range(60))
+        assert kept or room < 8_000
+
+
+@pytest.mark.parametrize(("codec", "kind"), [("twin-1", FrameEncoder), ("plain-1", PlainEncoder)])
+def test_the_configuration_chooses_the_codec(codec: str, kind: type) -> None:
+    uplink = {"kind": "mqtt", "url": "mqtt://127.0.0.1", "codec": codec}
+    assert isinstance(make_encoder(config([twin()], uplink=uplink), exact, PLENTY), kind)
 
 
 # ---- over a stop

@@ -5,7 +5,7 @@ A commit is one transaction of rows and of the progress that covers them. One pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from edgetwin.codec.decoder import RUNS_PER_GATEWAY
 from edgetwin.codec.frames import Frame
 from edgetwin.errors import ConfigError, JournalError, StoreError
 from edgetwin.receive.batch import Batch
@@ -37,6 +38,14 @@ CREATE TABLE events (
 CREATE TABLE gaps (
     gateway VARCHAR, epoch UBIGINT, first UBIGINT, last UBIGINT, kind VARCHAR, reason VARCHAR, count UBIGINT,
     noticed TIMESTAMP_NS
+);
+CREATE TABLE signals (
+    gateway VARCHAR, twin VARCHAR, signal VARCHAR, t TIMESTAMP_NS, count BIGINT, min DOUBLE, max DOUBLE, mean DOUBLE,
+    duration DOUBLE, unit VARCHAR
+);
+CREATE SEQUENCE runs_n;
+CREATE TABLE runs (
+    gateway VARCHAR, epoch UBIGINT, key UBIGINT, seq UBIGINT, frame BLOB, n BIGINT DEFAULT nextval('runs_n')
 );
 CREATE TABLE progress (
     gateway VARCHAR, epoch UBIGINT, watermark HUGEINT, missing UBIGINT, frames UBIGINT, rows UBIGINT,
@@ -84,6 +93,12 @@ class DuckDb:
         if connection is not None:
             connection.close()
 
+    def runs(self) -> Iterable[bytes]:
+        """The frames that coming ones may continue."""
+        with self._translated():
+            found = self._connection.execute("SELECT frame FROM runs ORDER BY n").fetchall()
+        return [frame for (frame,) in found]
+
     def apply(self, batch: Batch) -> None:
         """One transaction. StoreError when it failed; then everything must be loaded again."""
         if self._connection is None:
@@ -95,6 +110,8 @@ class DuckDb:
                     self._connection.register("batch", table)
                     self._connection.execute(_INSERT[name])
                     self._connection.unregister("batch")
+            for gateway in sorted({part.gateway for part in batch.runs if part.key == part.seq}):
+                self._connection.execute(_DROP_RUNS, [gateway, gateway, RUNS_PER_GATEWAY])
             self._correct(batch)
             self._connection.execute("COMMIT")
 
@@ -157,6 +174,8 @@ def _tables(batch: Batch) -> Iterator[tuple[str, Any]]:
     yield "events", _table(arrow, _EVENTS, list(_event_rows(batch.frames)))
     gaps = [(g.gateway, g.epoch, g.first, g.last, g.kind, g.reason, g.values, g.noticed_ns) for g in batch.gaps]
     yield "gaps", _table(arrow, _GAPS, gaps)
+    yield "signals", _table(arrow, _SIGNALS, list(_signal_rows(batch.frames)))
+    yield "runs", _table(arrow, _RUNS, [(p.gateway, p.epoch, p.key, p.seq, p.data) for p in batch.runs])
 
 
 def _states(arrow: Any, frames: Sequence[Frame]) -> Any:
@@ -194,6 +213,14 @@ def _event_rows(frames: Sequence[Frame]) -> Iterator[tuple[Any, ...]]:
             yield frame.gateway, event.t_ns, event.kind, who, data, frame.epoch, frame.seq
 
 
+def _signal_rows(frames: Sequence[Frame]) -> Iterator[tuple[Any, ...]]:
+    for frame in frames:
+        for part in frame.signals:
+            figures = (part.count, part.low, part.high, part.mean, part.duration_s)
+            for (twin, signal, unit), *values in zip(part.signals, *(f.tolist() for f in figures), strict=True):
+                yield frame.gateway, twin, signal, part.t_ns, *values, unit
+
+
 def _progress_row(row: Progress) -> tuple[Any, ...]:
     stream = Stream(row)
     times = [t or None for t in (row.opened_ns, row.heard_ns, row.last_t_ns)]
@@ -214,6 +241,17 @@ def _u64(arrow: Any) -> Any:
     return arrow.uint64()
 
 
+def _f64(arrow: Any) -> Any:
+    return arrow.float64()
+
+
+def _blob(arrow: Any) -> Any:
+    return arrow.binary()
+
+
+_SIGNALS = {"gateway": _text, "twin": _text, "signal": _text, "t": _i64, "count": _i64, "min": _f64, "max": _f64}
+_SIGNALS |= {"mean": _f64, "duration": _f64, "unit": _text}
+_RUNS = {"gateway": _text, "epoch": _u64, "key": _u64, "seq": _u64, "frame": _blob}
 _EVENTS = {"gateway": _text, "t": _i64, "kind": _text, "twin": _text, "data": _text, "epoch": _u64, "seq": _u64}
 _GAPS = {"gateway": _text, "epoch": _u64, "first": _u64, "last": _u64, "kind": _text, "reason": _text}
 _GAPS |= {"count": _u64, "noticed": _i64}
@@ -224,12 +262,20 @@ _INSERT = {
     "states": "INSERT INTO states SELECT * REPLACE (make_timestamp_ns(t) AS t) FROM batch",
     "events": "INSERT INTO events SELECT * REPLACE (make_timestamp_ns(t) AS t) FROM batch",
     "gaps": "INSERT INTO gaps SELECT * REPLACE (make_timestamp_ns(noticed) AS noticed) FROM batch",
+    "signals": "INSERT INTO signals SELECT * REPLACE (make_timestamp_ns(t) AS t) FROM batch",
+    "runs": "INSERT INTO runs (gateway, epoch, key, seq, frame) SELECT * FROM batch",
     "progress": """
         INSERT OR REPLACE INTO progress SELECT * REPLACE (
             watermark::HUGEINT AS watermark, make_timestamp_ns(opened) AS opened, make_timestamp_ns(heard) AS heard,
             make_timestamp_ns(last_t) AS last_t
         ) FROM batch""",
 }
+
+_DROP_RUNS = """
+DELETE FROM runs WHERE gateway = ? AND (epoch, key) NOT IN (
+    SELECT (epoch, key) FROM runs WHERE gateway = ? GROUP BY epoch, key ORDER BY max(n) DESC LIMIT ?
+)
+"""
 
 _KEEP_CORRECTION = """
 INSERT INTO corrections VALUES (?, ?, ?, make_timestamp_ns(?), ?, ?, ?, ?)

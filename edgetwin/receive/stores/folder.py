@@ -6,7 +6,7 @@ them. When the folder is opened, the files are cut back to it. So a crash at any
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -21,8 +21,12 @@ from edgetwin.receive.stores.csv import CsvStates
 from edgetwin.receive.stores.files import CsvLog, Position, storing
 from edgetwin.receive.stores.parquet import ParquetStates
 from edgetwin.receive.stores.port import iso
+from edgetwin.receive.stores.runs import Runs
 
 GAP_COLUMNS = ("noticed", "gateway", "epoch", "first", "last", "kind", "reason", "values")
+SIGNAL_COLUMNS = (
+    "gateway", "twin", "signal", "unit", "t_ns", "t", "count", "min", "max", "mean", "duration_s",
+)  # fmt: skip
 EVENT_COLUMNS = ("gateway", "epoch", "seq", "t", "kind", "data")
 
 
@@ -50,6 +54,7 @@ class FolderStore:
         self._received: dict[tuple[str, int], Progress] = {}
         self._states: States | None = None
         self._logs: dict[str, CsvLog] = {}
+        self._runs: Runs | None = None
 
     def check(self, frame: Frame) -> None:
         """Files take every frame."""
@@ -64,14 +69,21 @@ class FolderStore:
         size = self._config.file_bytes_max
         self._received = {(row.gateway, row.epoch): row for row in done.received}
         self._states = self._open_states(done)
-        for name, columns in (("gaps", GAP_COLUMNS), ("events", EVENT_COLUMNS)):
+        self._runs = Runs(self._directory, done.runs.number, done.runs.size)
+        for name, columns in (("gaps", GAP_COLUMNS), ("events", EVENT_COLUMNS), ("signals", SIGNAL_COLUMNS)):
             self._logs[name] = CsvLog(self._directory, name, columns, done.logs.get(name, Position()), size)
         return done.received
 
+    def runs(self) -> Iterable[bytes]:
+        """The frames that coming ones may continue."""
+        assert self._runs is not None
+        return self._runs.frames()
+
     def apply(self, batch: Batch) -> None:
         """Add a batch and commit. After JournalError the store must be loaded again."""
-        assert self._states is not None
+        assert self._states is not None and self._runs is not None
         for frame in batch.frames:
+            self._logs["signals"].write(_signal_rows(frame))
             self._states.write(frame)
             self._logs["events"].write(
                 (frame.gateway, frame.epoch, frame.seq, iso(e.t_ns), e.kind, msgspec.json.encode(e.data).decode())
@@ -80,21 +92,25 @@ class FolderStore:
         self._logs["gaps"].write(
             (iso(g.noticed_ns), g.gateway, g.epoch, g.first, g.last, g.kind, g.reason, g.values) for g in batch.gaps
         )
+        for part in batch.runs:
+            self._runs.add(part)
         states = self._states.commit()
+        runs = Position(*self._runs.commit())
         logs = {name: log.commit() for name, log in self._logs.items()}
         received = self._advanced(batch)
         if isinstance(states, Position):
-            done = progress.Commit(kind=self._kind, logs=logs | {"states": states}, received=received)
+            done = progress.Commit(kind=self._kind, logs=logs | {"states": states}, runs=runs, received=received)
         else:
-            done = progress.Commit(kind=self._kind, logs=logs, parquet=states, received=received)
+            done = progress.Commit(kind=self._kind, logs=logs, parquet=states, runs=runs, received=received)
         progress.save(self._directory, done)
+        self._runs.tidy()
 
     def close(self) -> None:
         """Release the files; what was not committed is forgotten when they are opened again."""
-        for part in (self._states, *self._logs.values()):
+        for part in (self._states, self._runs, *self._logs.values()):
             if part is not None:
                 part.close()
-        self._states = None
+        self._states, self._runs = None, None
         self._logs.clear()
 
     def _open_states(self, done: progress.Commit) -> States:
@@ -111,3 +127,11 @@ class FolderStore:
         while len(self._received) > EPOCHS_MAX:
             del self._received[next(iter(self._received))]
         return list(self._received.values())
+
+
+def _signal_rows(frame: Frame) -> Iterator[tuple[object, ...]]:
+    for summary in frame.signals:
+        t = iso(summary.t_ns)
+        figures = (summary.count, summary.low, summary.high, summary.mean, summary.duration_s)
+        for signal, *values in zip(summary.signals, *(f.tolist() for f in figures), strict=True):
+            yield frame.gateway, *signal, summary.t_ns, t, *values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -33,6 +33,10 @@ class Store(Protocol):
     def load(self) -> Sequence[Progress]:
         """Connect if need be, and return the progress of the last commit. StoreError when it cannot be reached now,
         JournalError or ConfigError when waiting does not help."""
+
+    def runs(self) -> Iterable[bytes]:
+        """After ``load``: frames of the runs that a coming frame may continue, in the order in which they came, as of
+        the last commit; of older runs as well."""
 
     def apply(self, batch: Batch) -> None:
         """Make a batch durable. StoreError when the store cannot be reached now or when another receiver has moved on

@@ -8,7 +8,7 @@ an advisory lock on top, which the session holds: a second process waits until t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from edgetwin.codec.decoder import RUNS_PER_GATEWAY
 from edgetwin.codec.frames import Frame
 from edgetwin.config.environment import read_secret
 from edgetwin.errors import ConfigError, FrameError, StoreError
@@ -55,6 +56,8 @@ class Postgres:
         texts = {frame.gateway}
         for report in frame.reports:
             texts.update(*report.columns)
+        for part in frame.signals:
+            texts.update(*part.signals)
         for event in frame.events:
             texts |= {event.kind, *event.data, *(v for v in event.data.values() if isinstance(v, str))}
         texts |= {gap.reason for gap in frame.gaps}
@@ -143,6 +146,12 @@ class Postgres:
             self.close()
             raise
 
+    def runs(self) -> Iterable[bytes]:
+        """The frames that coming ones may continue."""
+        with self._translated():
+            found = self._connection.execute("SELECT gateway, frame FROM runs ORDER BY n").fetchall()
+        return [frame for gateway, frame in found if self._share.has(gateway)]
+
     # ---- a commit
 
     def apply(self, batch: Batch) -> None:
@@ -157,6 +166,8 @@ class Postgres:
             self._copy_estimates(cursor, batch.frames, fresh)
             _copy_events(cursor, batch.frames)
             _copy_gaps(cursor, batch)
+            _copy_signals(cursor, batch.frames)
+            _keep_runs(cursor, batch)
             _correct(cursor, batch)
         if len(self._series) > SERIES_MAX:
             self._series.clear()
@@ -215,6 +226,24 @@ def _copy_gaps(cursor: Any, batch: Batch) -> None:
             copy.write_row((gap.gateway, gap.epoch, gap.first, gap.last, gap.kind, gap.reason, gap.values, noticed))
 
 
+def _copy_signals(cursor: Any, frames: Sequence[Frame]) -> None:
+    columns = "gateway, twin, signal, unit, t, count, min, max, mean, duration"
+    with cursor.copy(f"COPY signals ({columns}) FROM STDIN") as copy:
+        for frame in frames:
+            for part in frame.signals:
+                figures = (part.count, part.low, part.high, part.mean, part.duration_s)
+                for signal, *values in zip(part.signals, *(f.tolist() for f in figures), strict=True):
+                    copy.write_row((frame.gateway, *signal, _time(part.t_ns), *values))
+
+
+def _keep_runs(cursor: Any, batch: Batch) -> None:
+    with cursor.copy("COPY runs (gateway, epoch, key, seq, frame) FROM STDIN") as copy:
+        for part in batch.runs:
+            copy.write_row((part.gateway, part.epoch, part.key, part.seq, part.data))
+    for gateway in sorted({part.gateway for part in batch.runs if part.key == part.seq}):
+        cursor.execute(_DROP_RUNS, (gateway, gateway, RUNS_PER_GATEWAY))
+
+
 def _correct(cursor: Any, batch: Batch) -> None:
     """The newest correction of a row is the one that counts, in whatever order frames come."""
     corrections = batch.corrections()
@@ -267,6 +296,12 @@ ON CONFLICT (gateway, epoch) DO UPDATE SET
     opened = excluded.opened, heard = excluded.heard, last_t = excluded.last_t,
     version = excluded.version, record = excluded.record
 WHERE progress.version = %(version)s
+"""
+
+_DROP_RUNS = """
+DELETE FROM runs WHERE gateway = %s AND (epoch, key) NOT IN (
+    SELECT epoch, key FROM runs WHERE gateway = %s GROUP BY epoch, key ORDER BY max(n) DESC LIMIT %s
+)
 """
 
 _SERIES = "unnest(%s::text[], %s::text[], %s::text[], %s::text[])"

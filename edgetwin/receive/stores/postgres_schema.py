@@ -37,6 +37,17 @@ CREATE TABLE gaps (
     kind text NOT NULL, reason text NOT NULL, count numeric(20) NOT NULL, noticed timestamptz NOT NULL
 );
 CREATE INDEX gaps_gateway_noticed ON gaps (gateway, noticed);
+CREATE TABLE signals (
+    gateway text NOT NULL, twin text NOT NULL, signal text NOT NULL, t timestamptz NOT NULL,
+    count bigint NOT NULL, min double precision NOT NULL, max double precision NOT NULL,
+    mean double precision NOT NULL, duration double precision NOT NULL, unit text NOT NULL
+);
+CREATE INDEX signals_gateway_twin_signal_t ON signals (gateway, twin, signal, t);
+CREATE TABLE runs (
+    n bigint GENERATED ALWAYS AS IDENTITY, gateway text NOT NULL, epoch numeric(20) NOT NULL,
+    key numeric(20) NOT NULL, seq numeric(20) NOT NULL, frame bytea NOT NULL,
+    PRIMARY KEY (gateway, epoch, key, seq)
+);
 CREATE TABLE progress (
     gateway text NOT NULL, epoch numeric(20) NOT NULL,
     watermark numeric(20) NOT NULL, missing numeric(20) NOT NULL, frames bigint NOT NULL, rows bigint NOT NULL,

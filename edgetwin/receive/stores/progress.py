@@ -18,12 +18,14 @@ VERSION = 2
 
 
 class Commit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The kind of store, where each of its logs stands, the number of its next Parquet file, and what it holds."""
+    """The kind of store, where each of its logs stands, the number of its next Parquet file, its file of
+    runs, and what it holds."""
 
     version: int = VERSION
     kind: str
     logs: dict[str, Position] = {}
     parquet: int = 0
+    runs: Position = Position()
     received: list[Progress] = []
 
 

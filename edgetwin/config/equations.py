@@ -28,7 +28,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 class EquationModel:
     """``dynamics`` are derivatives when ``continuous``, else next values; one for each of ``states``, in order.
 
-    ``units`` of the measurements and inputs, as written; empty where none is known.
+    ``units`` of the measurements and inputs, as written; empty where none is known. ``filter``: ``ekf`` or ``ukf``.
     """
 
     name: str
@@ -40,6 +40,7 @@ class EquationModel:
     process_noise: tuple[float, ...]
     measurements: dict[str, Expression]
     units: dict[str, str] = field(default_factory=dict)
+    filter: str = "ekf"
 
     @property
     def size(self) -> int:
@@ -68,6 +69,7 @@ class EquationModel:
             [e.text for e in self.dynamics],
             [(name, e.text) for name, e in self.measurements.items()],
             [q > 0 for q in self.process_noise],
+            self.filter,
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
@@ -102,6 +104,7 @@ def equation_model(model: UserModel) -> EquationModel:
         process_noise=tuple(model.process_noise.get(s, 0.0) for s in model.states),
         measurements={m: _measurement(m, measurement(given), names, model) for m, given in model.measurements.items()},
         units=channel_units(model),
+        filter=model.filter,
     )
 
 

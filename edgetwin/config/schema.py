@@ -214,6 +214,7 @@ class UserModel(_Strict, frozen=True, kw_only=True):
     - updates: next value of each state
     - process_noise: standard deviation each state gains per square-root second
     - measurements: what each signal measures: an expression over the states, or {expression, unit}
+    - filter: extended (ekf) or unscented (ukf) Kalman filter
     """
 
     name: Name
@@ -224,6 +225,7 @@ class UserModel(_Strict, frozen=True, kw_only=True):
     updates: dict[str, str] = {}
     process_noise: dict[str, float] = {}
     measurements: dict[str, str | UserMeasurement]
+    filter: Literal["ekf", "ukf"] = "ekf"
 
 
 class Register(_Strict, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from edgetwin.config.equations import EquationModel, of_twin
 from edgetwin.config.schema import Signal, Twin
 from edgetwin.engine.bank import Bank, predicted
 from edgetwin.model.compiler import Kernels
-from edgetwin.model.equation_layout import equation_row_dtype
+from edgetwin.model.equation_layout import kept_fields
 from edgetwin.records import SignalStatus
 
 _FIXED = ("history", "late_ns", "stale_ns", "gate", "reject_max")
@@ -24,12 +24,17 @@ class EquationBank(Bank):
     model: EquationModel
 
     def __init__(self, model: EquationModel, kernels: Kernels) -> None:
-        super().__init__(model.name, model.size, len(model.channels), equation_row_dtype(model), kernels)
+        super().__init__(model.name, model.size, len(model.channels), kernels.row, kernels)
         self.model = model
         numbered = [("p", len(model.parameters)), ("q", model.size), ("x0_", model.size), ("d0_", model.size)]
         fields = {f"{name}{k}" for name, count in numbered for k in range(count)}
         self.configured = frozenset(
-            {*_FIXED, *fields, *(f"{name}{c}" for name in _PER_CHANNEL for c in range(self.channels))}
+            {
+                *_FIXED,
+                *fields,
+                *(f"{name}{c}" for name in _PER_CHANNEL for c in range(self.channels)),
+                *kept_fields(kernels.row),
+            }
         )
 
     def add(self, twin_name: str, twin_index: int, twin: Twin) -> dict[str, int]:

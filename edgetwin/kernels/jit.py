@@ -45,3 +45,8 @@ def kernel(function: F) -> F:
 def inlined(function: F) -> F:
     """Compile a leaf that kernels call; LLVM inlines it."""
     return numba.njit(inline="never", **_OPTIONS)(function)  # type: ignore[no-any-return]
+
+
+def absorbed(function: F) -> F:
+    """Compile a kernel that becomes part of its caller, however long it is."""
+    return numba.njit(forceinline=True, **_OPTIONS)(function)  # type: ignore[no-any-return]

@@ -24,6 +24,7 @@ import math
 from edgetwin.kernels.integrals import ramp, ramp_square
 from edgetwin.kernels.jit import kernel
 from edgetwin.kernels.learning import WARMUP, noise_floor, ratio_factor, scale_factor
+from edgetwin.kernels.memory import copy_row, prefetch
 
 FUSED, LATE_FUSED, GATED, DUPLICATE, LATE_DROPPED, OUT_OF_RANGE, INVALID = range(7)
 VALUE_MAX = 1e100

@@ -13,26 +13,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgetwin.config.equations import EquationModel
 from edgetwin.errors import ModelError
 from edgetwin.kernels.jit import cache_directory
 from edgetwin.model.codegen import generate
+from edgetwin.model.equation_layout import equation_row_dtype
+from edgetwin.model.layout import row_dtype
 from edgetwin.model.spec import LinearModel
 
 
 @dataclass(frozen=True, slots=True)
 class Kernels:
-    """The compiled functions of one model; see :mod:`edgetwin.model.codegen` for their signatures."""
+    """The compiled functions of one model; see :mod:`edgetwin.model.codegen` for their signatures.
+
+    ``row`` is the dtype of the rows they take.
+    """
 
     update: Callable[..., None]
     predict: Callable[..., None]
+    row: np.dtype[np.void]
 
 
 def compile_model(model: LinearModel) -> Kernels:
     """The kernels of a built-in model. Raises ModelError when they cannot be stored or loaded."""
     source = generate(model)
     digest = hashlib.sha256(source.encode()).hexdigest()[:16]
-    return _load(model.name, digest, lambda: source)
+    return _load(model.name, digest, lambda: source, row_dtype(model.size))
 
 
 def compile_equations(model: EquationModel) -> Kernels:
@@ -51,19 +59,20 @@ def compile_equations(model: EquationModel) -> Kernels:
         except RecursionError as exc:
             raise ModelError(f"model {model.name}: an expression nests too deep", hint="split it") from exc
 
-    return _load(re.sub(r"\W", "_", model.name), model.digest() + _generator_digest(), make)
+    return _load(re.sub(r"\W", "_", model.name), model.digest() + _generator_digest(), make, equation_row_dtype(model))
 
 
 def _generator_digest() -> str:
     """Changes with the generator's own text, so that an upgraded one never meets old sources."""
     here = Path(__file__).parent
-    names = ("equation_codegen.py", "unrolled.py", "symbolic.py", "ordering.py")
-    return hashlib.sha256(b"".join((here / name).read_bytes() for name in names)).hexdigest()[:8]
+    names = ("unrolled.py", "symbolic.py", "ordering.py", "structure.py")
+    paths = [*(here / name for name in names), *sorted(here.glob("equation_*.py"))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:8]
 
 
-def _load(name: str, digest: str, make: Callable[[], str]) -> Kernels:
+def _load(name: str, digest: str, make: Callable[[], str], row: np.dtype[np.void]) -> Kernels:
     module = load_module(name, digest, make)
-    return Kernels(module.update, module.predict)
+    return Kernels(module.update, module.predict, row)
 
 
 def load_module(name: str, digest: str, make: Callable[[], str]) -> Any:

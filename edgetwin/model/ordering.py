@@ -49,7 +49,11 @@ def make_history(row: np.dtype[Any], histories: int, length: int) -> History:
     return History(np.zeros((n, length), row), np.zeros((n, length), ENTRY), used)
 
 
-UPDATE_SOURCE = '''
+_SOURCE = '''
+PENDING = -1  # no outcome: the sample has a place in the history
+AHEAD = 6  # samples; rows are asked for that long before they are needed
+
+
 @kernel
 def is_after(entry, t, channel, raw):
     """Whether a remembered sample belongs after (t, channel, raw)."""
@@ -61,25 +65,15 @@ def is_after(entry, t, channel, raw):
 
 
 @kernel
-def make_room(before, samples, used, h):
-    """Forget the older half of a full history."""
-    half = samples.shape[1] // 2
-    for k in range(half, samples.shape[1]):
-        before[h, k - half] = before[h, k]
-        samples[h, k - half] = samples[h, k]
-    used[h, 0] -= half
-    used[h, 1] = 1
-    return half
+def place(row, history, channel, raw, t, t_max, source):
+    """Put a sample where it belongs and the row back to what it was before; see edgetwin.model.ordering.
 
-
-@kernel
-def accept_in_order(rows, i, history, channel, raw, t, t_max, source, counts):
-    """Fuse one sample where it belongs; see edgetwin.model.ordering."""
+    Returns (outcome, first, end): with PENDING, the samples [first, end) of the history are to be fused.
+    """
     before, samples, used = history
-    h = rows[i]["history"] - 1
+    h = row["history"] - 1
     if not (abs(raw) < VALUE_MAX) or not (t >= 0 and t <= t_max):
-        counts[source, INVALID] += 1
-        return
+        return INVALID, 0, 0
     n = used[h, 0]
     p = n
     while p > 0 and is_after(samples[h, p - 1], t, channel, raw):
@@ -87,44 +81,45 @@ def accept_in_order(rows, i, history, channel, raw, t, t_max, source, counts):
     if p > 0:
         last = samples[h, p - 1]
         if last["t"] == t and last["channel"] == channel and last["raw"] == raw:
-            counts[source, DUPLICATE] += 1
-            return
-    late = p < n
-    if late:
-        too_late = samples[h, n - 1]["t"] - t > rows[i]["late_ns"]
+            return DUPLICATE, 0, 0
+    if p < n:
+        too_late = samples[h, n - 1]["t"] - t > row["late_ns"]
         if too_late or (p == 0 and used[h, 1] == 1) or (n == samples.shape[1] and p <= n // 2):
-            counts[source, LATE_DROPPED] += 1
-            return
-        reported = rows[i]["reported"]  # not of the filter: the past does not change what was told
-        rows[i] = before[h, p]
-        rows[i]["reported"] = reported
+            return LATE_DROPPED, 0, 0
+        reported = row["reported"]  # not of the filter: the past does not change what was told
+        copy_row(row, before[h, p])
+        row["reported"] = reported
         used[h, 2] = min(used[h, 2], t)
-    if n == samples.shape[1]:
-        half = make_room(before, samples, used, h)
+    if n == samples.shape[1]:  # forget the older half
+        half = n // 2
+        for k in range(half, n):
+            copy_row(before[h, k - half], before[h, k])
+            copy_row(samples[h, k - half], samples[h, k])
         n -= half
         p -= half
+        used[h, 1] = 1
     for k in range(n, p, -1):
-        samples[h, k] = samples[h, k - 1]
+        copy_row(samples[h, k], samples[h, k - 1])
     entry = samples[h, p]
     entry["t"] = t
     entry["raw"] = raw
     entry["channel"] = channel
     entry["source"] = source
+    entry["outcome"] = PENDING
     used[h, 0] = n + 1
-    for k in range(p, n + 1):
-        before[h, k] = rows[i]
-        entry = samples[h, k]
-        latest = max(t_max, entry["t"])  # what was accepted once is not refused when it is fused again
-        outcome = accept(rows[i], entry["channel"], entry["raw"], entry["t"], latest)
-        if k == p:
-            if late and outcome == FUSED:
-                outcome = LATE_FUSED
-        else:
-            if entry["outcome"] == LATE_FUSED and outcome == FUSED:
-                outcome = LATE_FUSED
-            counts[entry["source"], entry["outcome"]] -= 1
-        entry["outcome"] = outcome
-        counts[entry["source"], outcome] += 1
+    return PENDING, p, n + 1
+
+
+@kernel
+def settle(entry, outcome, late, counts):
+    """Enter what became of a remembered sample; when it changes, the count moves with it."""
+    previous = entry["outcome"]
+    if outcome == FUSED and (previous == LATE_FUSED or (previous == PENDING and late)):
+        outcome = LATE_FUSED
+    if previous != PENDING:
+        counts[entry["source"], previous] -= 1
+    entry["outcome"] = outcome
+    counts[entry["source"], outcome] += 1
 
 
 @kernel
@@ -136,13 +131,55 @@ def update(rows, slot_bank, slot_place, bank, slot, t_ns, value, t_max, source, 
     of arrival. t_max int64: later stamps are invalid. counts int64[source, outcome]. history: edgetwin.model.ordering.
     NaN, infinities and values beyond 1e100 are INVALID.
     """
+    before, samples, used = history
     for k in range(slot.shape[0]):
+        if k + AHEAD < slot.shape[0]:
+            ahead = slot[k + AHEAD]
+            if slot_bank[ahead] == bank:
+                soon = rows[slot_place[ahead] // CHANNELS]
+{prefetch}
         where = slot[k]
-        if slot_bank[where] == bank:
-            i = slot_place[where] // CHANNELS
-            channel = slot_place[where] % CHANNELS
-            if rows[i]["history"] > 0:
-                accept_in_order(rows, i, history, channel, value[k], t_ns[k], t_max, source, counts)
+        if slot_bank[where] != bank:
+            continue
+        row = rows[slot_place[where] // CHANNELS]
+        channel = slot_place[where] % CHANNELS
+        raw, t, latest = value[k], t_ns[k], t_max
+        h = row["history"] - 1
+        m, end = 0, 1
+        if h >= 0:
+            outcome, m, end = place(row, history, channel, raw, t, t_max, source)
+            if outcome != PENDING:
+                counts[source, outcome] += 1
+        first = m
+        while m < end:
+            if h >= 0:
+                copy_row(before[h, m], row)
+                entry = samples[h, m]
+                raw, t, channel = entry["raw"], entry["t"], entry["channel"]
+                latest = max(t_max, t)  # what was accepted once is not refused when it is fused again
+            outcome = accept(row, channel, raw, t, latest)
+            if h >= 0:
+                settle(samples[h, m], outcome, first + 1 < end, counts)
             else:
-                counts[source, accept(rows[i], channel, value[k], t_ns[k], t_max)] += 1
+                counts[source, outcome] += 1
+            m += 1
 '''
+
+
+def update_source(hot: int = 256, block: tuple[int, int] | None = None) -> str:
+    """The kernel ``update`` and what it needs, around a model's own ``accept``.
+
+    ``hot``: bytes at the start of a row that every sample touches; ``block``: first byte and size of the first
+    channel's block, when each channel has one. They are asked for some samples ahead, which changes no result.
+    The module must have ``kernel``, ``copy_row``, ``prefetch``, CHANNELS, VALUE_MAX and the outcomes.
+    """
+    lines = [f"prefetch(soon, {byte})" for byte in range(0, hot, 64)]
+    if block is not None:
+        first, size = block
+        lines.append(f"start = {first} + {size} * (slot_place[ahead] % CHANNELS)")
+        lines += [f"prefetch(soon, start + {min(byte, size - 1)})" for byte in range(0, size + 64, 64)]
+    return _SOURCE.replace("{prefetch}", "\n".join(" " * 16 + line for line in lines))
+
+
+UPDATE_SOURCE = update_source()
+"""For the built-in models, whose rows are short."""

@@ -83,6 +83,11 @@ class Unrolled:
                     names[i, k] = text if text == "1.0" else f"w{i}_{k}"
                     if text != "1.0":
                         w(f"w{i}_{k} = {text}")
+        return names | self.noise_columns(w)
+
+    def noise_columns(self, w: Writer) -> dict[tuple[int, int], str]:
+        """The columns B of W and their weights; returns the names of the non-zero entries."""
+        names: dict[tuple[int, int], str] = {}
         for c, column in enumerate(self.model.noise):
             w(f"v{self.n + c} = {column.variance}")
             for i, text in column.entries.items():
@@ -138,24 +143,34 @@ class Unrolled:
                 names.append(f"g{j}")
         return names
 
-    def innovation_variance(self, w: Writer, g: list[str | None]) -> None:
-        w("s = r + " + (add([times(g[j], g[j], f"d{j}") for j in range(self.n)]) or "0.0"))
+    def innovation_variance(self, w: Writer, g: list[str | None], noise: str = "r") -> None:
+        """s, of a sensor with variance ``noise``."""
+        w(f"s = {noise} + " + (add([times(g[j], g[j], f"d{j}") for j in range(self.n)]) or "0.0"))
 
-    def bierman(self, w: Writer, g: list[str | None]) -> None:
-        """Measurement update with innovation y; afterwards s is the innovation variance again."""
-        n = self.n
-        w("alpha = r")
-        for j in range(n):
-            if g[j] is None:
-                w(f"b{j} = 0.0")
-                continue
-            w(f"b{j} = {times(f'd{j}', g[j])}", "beta = alpha", f"alpha = beta + {times(f'b{j}', g[j])}")
-            w(f"d{j} = d{j} * (beta / alpha)")
+    def bierman(self, w: Writer, g: list[str | None], noise: str = "r") -> None:
+        """Measurement update by an innovation y of a sensor with variance ``noise``.
+
+        The partial sums alpha of the innovation variance come first, so that their reciprocals do not wait for each
+        other. Where only zeros precede a column, its update of U is the identity.
+        """
+        active = [j for j in range(self.n) if g[j] is not None]
+        previous = noise
+        for j in active:
+            w(f"b{j} = {times(f'd{j}', g[j])}", f"alpha{j} = {previous} + {times(f'b{j}', g[j])}")
+            w(f"inverse{j} = 1.0 / alpha{j}", f"d{j} = d{j} * ({previous} * inverse{j})")
+            previous = f"alpha{j}"
+        touched: set[int] = set()
+        for k, j in enumerate(active):
+            if touched:
+                w(f"slope = -{times(g[j])} * inverse{active[k - 1]}")
             if j:
-                w(f"slope = -{times(g[j])} / beta", f"full = b{j}")
+                w(f"full = b{j}")
             for i in range(j):
                 u = upper_name(i, j)
-                w(f"old = {u}", f"{u} = old + b{i} * slope", f"b{i} = b{i} + old * full")
-        w("gain = y / alpha")
-        for i in range(n):
-            w(f"x{i} = x{i} + b{i} * gain")
+                if i in touched:
+                    w(f"old = {u}", f"{u} = old + b{i} * slope", f"b{i} = b{i} + old * full")
+                else:
+                    w(f"b{i} = {u} * full")
+            touched |= {*range(j + 1)}
+        if active:
+            w(f"gain = y * inverse{active[-1]}", *(f"x{i} = x{i} + b{i} * gain" for i in sorted(touched)))

@@ -1,4 +1,4 @@
-"""A slow twin of the generated filters: expressions walked in NumPy, derivatives by complex steps, FilterPy's filter.
+"""A slow twin of the generated filters: expressions walked in NumPy, derivatives by complex steps, FilterPy's filters.
 
 Nothing here uses SymPy or the generator. Derivatives are exact to rounding: f(x + i h) has the imaginary part h f'(x)
 for any h, however small (Squire, Trapp, "Using complex variables to estimate derivatives", SIAM Review 40(1), 1998).
@@ -7,18 +7,21 @@ for any h, however small (Squire, Trapp, "Using complex variables to estimate de
 from __future__ import annotations
 
 import ast
+import functools
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from filterpy.kalman import ExtendedKalmanFilter
+from filterpy.common import van_loan_discretization
+from filterpy.kalman import ExtendedKalmanFilter, MerweScaledSigmaPoints, UnscentedKalmanFilter
+from scipy.linalg import expm
 
 from edgetwin.config.equations import EquationModel
 from edgetwin.config.expressions import Expression
 
 STEP = 1e-40
-STEPS_MAX, STEP_RATE = 10_000, 5.0
+STEPS_MAX, POINT_STEPS_MAX, STEP_RATE, SHORT = 10_000, 16, 5.0, 0.02
 
 _BINARY: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.Pow: operator.pow,
@@ -84,17 +87,31 @@ def many(expressions: Any, values: Mapping[str, Any], like: Any) -> Any:
 
 
 class ReferenceFilter:
-    """FilterPy's extended Kalman filter over the discretisation that docs/models.md describes."""
+    """FilterPy's extended or unscented Kalman filter over the discretisation that docs/models.md describes.
+
+    Models linear in their states, as numbers tell, go by SciPy's matrix exponential and Van Loan's integral.
+    """
 
     def __init__(self, model: EquationModel) -> None:
         self.model = model
         self.n = model.size
         self.inputs = dict(model.inputs)
         self.parameters = dict(model.parameters)
-        self.ekf = ExtendedKalmanFilter(self.n, 1)
-        self.ekf.x = np.array([s.initial for s in model.states.values()])
-        self.ekf.P = np.diag(np.square(model.stds))
+        if model.filter == "ukf":
+            points = MerweScaledSigmaPoints(self.n, 1.0, 0.0, max(3.0 - self.n, 0.0), sqrt_method=upper_root)
+            self.kf = UnscentedKalmanFilter(self.n, 1, 1.0, None, None, points)
+        else:
+            self.kf = ExtendedKalmanFilter(self.n, 1)
+        self.kf.x = np.array([s.initial for s in model.states.values()])
+        self.kf.P = np.diag(np.square(model.stds))
         self.q = np.diag(np.square(model.process_noise))
+        self.linear = model.continuous and self.is_linear(model.dynamics)
+
+    def is_linear(self, expressions: Any) -> bool:
+        """Whether the Jacobian is the same here and elsewhere."""
+        here = self.kf.x
+        elsewhere = here + 0.1 + np.arange(self.n) / 7
+        return bool(np.array_equal(*(self.gradient(expressions, x)[1] for x in (here, elsewhere))))
 
     def gradient(self, expressions: Any, x: Any, dt: float = 0.0) -> tuple[Any, Any]:
         """Values and Jacobian."""
@@ -109,20 +126,61 @@ class ReferenceFilter:
 
     def advance(self, dt: float) -> None:
         """To a time ``dt`` seconds later."""
-        if not self.model.continuous:
-            x, F = self.gradient(self.model.dynamics, self.ekf.x, dt)
-            self._predict(x, F, dt)
-            return
-        scale = np.array(self.model.stds)
+        if self.linear:
+            _, A = self.gradient(self.model.dynamics, self.kf.x)
+            F, Q = van_loan_discretization(A, np.sqrt(self.q), dt)
+            self._predict(lambda x: (self.affine(x, dt), F), Q)
+        elif not self.model.continuous:
+            F = self.gradient(self.model.dynamics, self.kf.x, dt)[1]
+            Q = (F @ self.q @ F.T + self.q) * dt / 2
+            self._predict(lambda x: self.gradient(self.model.dynamics, self._clamp(x), dt), Q)
+        else:
+            self._sub_steps(dt)
+
+    def _sub_steps(self, dt: float) -> None:
         remaining = dt
         for count in range(STEPS_MAX):
-            _, J = self.gradient(self.model.dynamics, self.ekf.x)
-            parts = STEP_RATE * (np.abs(J) * scale[None, :] / scale[:, None]).sum(1).max() * remaining
-            h = remaining / min(np.floor(parts) + 1, STEPS_MAX - count)
-            self._predict(*self.runge_kutta(self.ekf.x, h), h)
+            h, short, J = self.length(self.kf.x, remaining, STEPS_MAX - count)
+            B = np.eye(self.n) + h / 2 * J
+            one = self.flow if self.model.filter == "ukf" else self.midpoint if short else self.runge_kutta
+            self._predict(functools.partial(one, h=h), B @ self.q @ B.T * h)
             if h >= remaining:
                 break
             remaining -= h
+
+    def length(self, x: Any, remaining: float, left: int, slack: float = 1.0) -> tuple[float, bool, Any]:
+        """Sub-step, whether the midpoint rule takes it, and the Jacobian that says so."""
+        scale = np.array(self.model.stds)
+        _, J = self.gradient(self.model.dynamics, x)
+        rate = (np.abs(J) * scale[None, :] / scale[:, None]).sum(1).max() / slack
+        h = remaining / min(np.floor(STEP_RATE * rate * remaining) + 1, left)
+        return h, rate * remaining <= SHORT, J
+
+    def flow(self, x: Any, h: float) -> tuple[Any, None]:
+        """One sigma point after h."""
+        x, remaining = self._clamp(x), h
+        for count in range(POINT_STEPS_MAX):
+            h, short, _ = self.length(x, remaining, POINT_STEPS_MAX - count, slack=2.0)
+            if short:
+                return self.midpoint(x, h)[0], None
+            x = self._clamp(self.runge_kutta(x, h)[0])
+            if h >= remaining:
+                break
+            remaining -= h
+        return x, None
+
+    def affine(self, x: Any, dt: float) -> Any:
+        """x of a linear model after dt."""
+        v, A = self.gradient(self.model.dynamics, x)
+        augmented = np.zeros((self.n + 1, self.n + 1))
+        augmented[:-1, :-1], augmented[:-1, -1] = A, v
+        return x + expm(augmented * dt)[:-1, -1]
+
+    def midpoint(self, x: Any, h: float) -> tuple[Any, Any]:
+        """x and the transition matrix over h."""
+        v, _ = self.gradient(self.model.dynamics, x)
+        v, J = self.gradient(self.model.dynamics, x + h / 2 * v)
+        return x + h * v, np.eye(self.n) + h * J + h * J @ (h * J) / 2
 
     def runge_kutta(self, x: Any, h: float) -> tuple[Any, Any]:
         """x and the transition matrix over h."""
@@ -137,10 +195,16 @@ class ReferenceFilter:
             F + sum(w * G for w, (_, G) in zip(weights, slopes, strict=True)),
         )
 
-    def _predict(self, x: Any, F: Any, h: float) -> None:
-        Q = (F @ self.q @ F.T + self.q) * h / 2
-        self.ekf.x = self._clamp(x)
-        self.ekf.P = F @ self.ekf.P @ F.T + Q
+    def _predict(self, step: Callable[[Any], tuple[Any, Any]], Q: Any) -> None:
+        """``step`` gives the next state and its Jacobian."""
+        if isinstance(self.kf, UnscentedKalmanFilter):
+            self.kf.Q = Q
+            self.kf.predict(dt=0.0, fx=lambda x, _: step(x)[0])
+        else:
+            x, F = step(self.kf.x)
+            self.kf.x = x
+            self.kf.P = F @ self.kf.P @ F.T + Q
+        self.kf.x = self._clamp(self.kf.x)
 
     def _clamp(self, x: Any) -> Any:
         low = [-np.inf if s.min is None else s.min for s in self.model.states.values()]
@@ -148,7 +212,23 @@ class ReferenceFilter:
         return np.clip(x, low, high)
 
     def update(self, measurement: Expression, z: float, noise: float) -> None:
-        """Fuse one sample."""
-        value, H = self.gradient([measurement], self.ekf.x)
-        self.ekf.update(np.array([z]), lambda _: H, lambda _: value, R=noise**2)
-        self.ekf.x = self._clamp(self.ekf.x)
+        """Fuse one sample; sigma points are those of the state as it is."""
+        if isinstance(self.kf, UnscentedKalmanFilter):
+            self.kf.sigmas_f = self.kf.points_fn.sigma_points(self.kf.x, self.kf.P)
+            bound = (lambda x: x) if self.is_linear([measurement]) else self._clamp
+            self.kf.update(np.array([z]), R=noise**2, hx=lambda x: self.gradient([measurement], bound(x))[0])
+        else:
+            value, H = self.gradient([measurement], self.kf.x)
+            self.kf.update(np.array([z]), lambda _: H, lambda _: value, R=noise**2)
+        self.kf.x = self._clamp(self.kf.x)
+
+
+def upper_root(P: Any) -> Any:
+    """Rows are the columns of an upper triangular S with P = S Sᵀ; columns of no variance are zero."""
+    P, n = P.copy(), len(P)
+    root = np.zeros_like(P)
+    for j in range(n - 1, -1, -1):
+        if P[j, j] > 0:
+            root[: j + 1, j] = P[: j + 1, j] / np.sqrt(P[j, j])
+            P -= np.outer(root[:, j], root[:, j])
+    return root.T

@@ -81,9 +81,9 @@ def rig(
 
 def deviation(r: Rig, reference: ReferenceFilter, twin: int = 0) -> float:
     """The largest difference of mean and covariance, in standard deviations of the reference (at least 1e-3 of size)."""
-    std = np.maximum(np.sqrt(np.diag(reference.ekf.P)), 1e-6)  # a state without noise has none
-    mean = np.abs(r.mean()[twin] - reference.ekf.x) / np.maximum(std, 1e-3 * np.abs(reference.ekf.x))
-    covariance = np.abs(r.covariance(twin) - reference.ekf.P) / np.outer(std, std)
+    std = np.maximum(np.sqrt(np.diag(reference.kf.P)), 1e-6)  # a state without noise has none
+    mean = np.abs(r.mean()[twin] - reference.kf.x) / np.maximum(std, 1e-3 * np.abs(reference.kf.x))
+    covariance = np.abs(r.covariance(twin) - reference.kf.P) / np.outer(std, std)
     return float(max(mean.max(), covariance.max()))
 
 

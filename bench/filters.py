@@ -18,8 +18,8 @@ from bench import peers
 from bench.fleet import SCENES, TWINS, Fleet
 from edgetwin.model.builtin import BUILTIN
 from edgetwin.model.compiler import compile_model
-from edgetwin.model.layout import row_dtype
 from edgetwin.model.ordering import make_history
+from edgetwin.model.structural import row_of
 from edgetwin.model.structure import linear_structure
 
 BATCH, ROUNDS = 200_000, 7
@@ -66,7 +66,7 @@ def _native() -> Iterator[dict[str, Any]]:
 
 def _builtin(name: str) -> float:
     model = BUILTIN[name]
-    rows = np.zeros(TWINS, row_dtype(model.size))
+    rows = np.zeros(TWINS, row_of(model))
     rows["scale"], rows["lo"], rows["hi"], rows["gate"], rows["reject_max"] = 1.0, -1e9, 1e9, 25.0, 5
     rows["r"], rows["q"], rows["tau"], rows["spread"] = 0.01, 1e-3, 10.0, 1.0
     rows["learn"] = 3 if name == "auto" else 0

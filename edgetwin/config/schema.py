@@ -406,6 +406,8 @@ class Twin(_Strict, frozen=True, kw_only=True):
     - stale_after: silence after which the estimate is no longer good; ten mean intervals and 5 s when absent
     - gate: how many standard deviations from its prediction a sample may lie
     - gate_rejects: samples rejected in a row after which the twin starts again from what it hears
+    - noise_learning: on learns noise that is not given; frozen keeps what has been learned
+    - seasons: auto looks for daily, weekly and other periods in the signals of the model auto; off does not
     - signals: the measured series by name
     - report: cadence and tolerance of the reports
     - alarms: alarms on the states
@@ -423,6 +425,8 @@ class Twin(_Strict, frozen=True, kw_only=True):
     stale_after: Duration | None = None
     gate: Positive = 5.0
     gate_rejects: Annotated[int, Meta(ge=1, le=1000)] = 5
+    noise_learning: Literal["on", "frozen"] = "on"
+    seasons: Literal["auto", "off"] = "auto"
     signals: Annotated[dict[str, Signal], Meta(min_length=1)]
     report: Reporting = Reporting()
     alarms: list[Alarm] = []

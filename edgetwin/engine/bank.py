@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from edgetwin.clock import NS
 from edgetwin.config.equations import EquationModel
 from edgetwin.config.schema import Signal, Twin
+from edgetwin.engine.learned import SignalNoise, row_noise
 from edgetwin.model.compiler import Kernels
-from edgetwin.model.layout import CONFIGURED, LEARN_Q, LEARN_R, row_dtype
+from edgetwin.model.layout import CONFIGURED, FROZEN, LEARN_Q, LEARN_R
 from edgetwin.model.ordering import History, make_history
 from edgetwin.model.spec import LinearModel
+from edgetwin.model.structural import make_rings, past_of, restore_rings, row_of
 from edgetwin.records import Outcome, Quality, SignalStatus
 
 WARMUP_UPDATES = 3
@@ -83,6 +85,23 @@ class Bank:
         """The last sample at a place."""
         raise NotImplementedError
 
+    def learned(self, place: int) -> SignalNoise:
+        """What has been learned for the signal at a place."""
+        raise NotImplementedError
+
+    def hold_noise(self, place: int, frozen: bool) -> None:
+        """Freeze the noise of the signal at a place, or let it be learned again; from the next sample on."""
+        raise NotImplementedError
+
+    def past(self) -> bytes:
+        """What a snapshot keeps beside the rows."""
+        return b""
+
+    def restore_past(
+        self, blob: bytes, old: NDArray[np.void], to: NDArray[np.int64], source: NDArray[np.int64]
+    ) -> None:
+        """Take over what :meth:`past` gave with the rows ``old``, for ``old[source]`` into rows ``to``."""
+
     def innovations(
         self, after: NDArray[np.void], channel: NDArray[np.int64], raw: NDArray[np.float64], outcome: NDArray[np.uint8]
     ) -> NDArray[np.float64]:
@@ -123,7 +142,7 @@ class Bank:
     def shift(self, index: NDArray[np.int64], ns: int) -> None:
         """Move the times of rows ``index``, and of their histories, by ``ns``."""
         rows = self.rows
-        stamps = [n for n in rows.dtype.names or () if n == "t" or n.startswith("t_seen")]
+        stamps = [n for n in rows.dtype.names or () if n in ("t", "ring_start") or n.startswith("t_seen")]
         histories = rows["history"][index] - 1
         histories = histories[histories >= 0]
         for name in stamps:
@@ -138,7 +157,8 @@ class Bank:
             return
         if self._histories == len(self.history.used):
             more = make_history(self._store.dtype, self._histories, HISTORY_LENGTH)
-            self.history = History(*(np.concatenate(pair) for pair in zip(self.history, more, strict=True)))
+            before, samples, used = (np.concatenate(p) for p in zip(self.history[:3], more[:3], strict=True))
+            self.history = History(before, samples, used, self.history.rings)
         self._histories += 1
         row["history"] = self._histories
 
@@ -157,12 +177,28 @@ class Bank:
 class SignalBank(Bank):
     """A built-in model: one row for each signal."""
 
-    configured = frozenset(CONFIGURED)
+    configured = frozenset({*CONFIGURED, "season_mode"})
     model: LinearModel
 
     def __init__(self, model: LinearModel, kernels: Kernels) -> None:
-        super().__init__(model.name, model.size, 1, row_dtype(model.size), kernels)
+        super().__init__(model.name, model.size, 1, row_of(model), kernels)
         self.model = model
+        if model.structural:
+            self._grow_rings()
+
+    def _grow_rings(self) -> None:
+        """As many rings as rows; only those that have been written to are copied."""
+        old = self.history.rings
+        rings = make_rings(len(self._store))
+        written = np.flatnonzero(self._store["head"][: len(old)] > 0) if len(old) else np.zeros(0, np.int64)
+        rings[written] = old[written]
+        self.history = self.history._replace(rings=rings)
+
+    def _append(self, twin_index: int) -> tuple[int, np.void]:
+        place = super()._append(twin_index)
+        if self.model.structural and len(self.history.rings) < len(self._store):
+            self._grow_rings()
+        return place
 
     def add(self, twin_name: str, twin_index: int, twin: Twin) -> dict[str, int]:
         places = {}
@@ -188,6 +224,31 @@ class SignalBank(Bank):
             fused=int(row["fused"]),
             gated=int(row["gated"]),
         )
+
+    def learned(self, place: int) -> SignalNoise:
+        return row_noise(self.rows[place])
+
+    def hold_noise(self, place: int, frozen: bool) -> None:
+        row = self.rows[place]
+        row["learn"] = (row["learn"] & ~FROZEN) | (FROZEN if frozen else 0)
+        h = row["history"] - 1
+        if h >= 0:
+            self.history.before["learn"][h] = row["learn"]
+
+    def past(self) -> bytes:
+        if not self.model.structural:
+            return b""
+        return b"".join(past_of(row, ring) for row, ring in zip(self.rows, self.history.rings, strict=False))
+
+    def restore_past(
+        self, blob: bytes, old: NDArray[np.void], to: NDArray[np.int64], source: NDArray[np.int64]
+    ) -> None:
+        if not self.model.structural:
+            return
+        if "live" in (old.dtype.names or ()):
+            restore_rings(self.history.rings, blob, old, to, source)
+        off = to[self.rows["season_mode"][to] == 0]
+        self.rows["seasons"][off] = 0
 
     def innovations(
         self, after: NDArray[np.void], channel: NDArray[np.int64], raw: NDArray[np.float64], outcome: NDArray[np.uint8]
@@ -224,7 +285,7 @@ def configure_row(row: np.void, twin: Twin, signal: Signal) -> None:
     """Set what the configuration says of a row (layout.CONFIGURED, and the noise it fixes)."""
     parameters = twin.parameters
     learn = (0 if signal.noise else LEARN_R) | (0 if "process_noise" in parameters else LEARN_Q)
-    row["learn"] = learn
+    row["learn"] = learn | (FROZEN if twin.noise_learning == "frozen" else 0)
     if signal.noise:
         row["r"] = signal.noise**2
     if "process_noise" in parameters:
@@ -237,6 +298,8 @@ def configure_row(row: np.void, twin: Twin, signal: Signal) -> None:
     row["reject_max"] = twin.gate_rejects
     row["late_ns"] = round(twin.lateness * NS)
     row["stale_ns"] = round((twin.stale_after or 0) * NS)
+    if "season_mode" in (row.dtype.names or ()):
+        row["season_mode"] = int(twin.seasons == "auto")
 
 
 def stale_limit_ns(rows: NDArray[np.void]) -> NDArray[np.int64]:

@@ -92,7 +92,7 @@ class Corrections:
 
     def _as_of(self, row: int, h: int, t_ns: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The state at ``t_ns`` by the samples up to then; NaN when they have been forgotten."""
-        before, samples, used = self._bank.history
+        before, samples, used = self._bank.history[:3]
         n = int(used[h, COUNT])
         p = int(np.searchsorted(samples["t"][h, :n], t_ns, side="right"))
         then = self._bank.rows[row : row + 1] if p == n else before[h, p : p + 1]

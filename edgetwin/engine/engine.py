@@ -27,6 +27,8 @@ from edgetwin.engine.equation_bank import EquationBank
 from edgetwin.engine.events import EventLog, Restarts
 from edgetwin.engine.foresight import Foresight, RowsOf
 from edgetwin.engine.ledger import Ledger
+from edgetwin.engine.noise import Learning, TwinNoise, twin_noise
+from edgetwin.engine.relations import Relation, Relations
 from edgetwin.engine.reporting import Reporter
 from edgetwin.engine.trace import Trace, Tracing
 from edgetwin.engine.twins import TwinInstance, is_template, substitute
@@ -70,6 +72,8 @@ class Engine:
         self._foresight = Foresight()
         self._restarts = Restarts()
         self._reporter = Reporter()
+        self._learning: dict[str, Learning] = {}
+        self._relations: dict[str, Relations] = {}
         self.tracing = Tracing()
         for twin in config.twins:
             self._bank(twin.model)  # templates too: a kernel must not be compiled when the first machine speaks
@@ -154,6 +158,53 @@ class Engine:
         self._slot_bank[slot] = bank
         self._slot_row[slot] = place
         return slot
+
+    # ---- noise
+
+    def place(self, slot: int) -> tuple[Bank, int]:
+        """The bank that a slot feeds, and its place there."""
+        return self._place(slot)
+
+    def noise(self, name: str) -> TwinNoise:
+        """What a twin has learned of noise, dynamics, seasons and relations. KeyError for an unknown twin."""
+        return twin_noise(self, name)
+
+    def noise_learning(self, name: str) -> Learning:
+        """Whether a twin learns noise: as set last, else as configured. KeyError for an unknown twin."""
+        return self._learning.get(name) or self._twins[name].spec.noise_learning
+
+    def set_noise_learning(self, name: str, learning: Learning) -> None:
+        """Let a twin learn noise, or hold what it has learned; kept in snapshots. KeyError for an unknown twin."""
+        instance = self._twins[name]
+        self._learning[name] = learning
+        self._hold_noise(instance)
+
+    def hold_restored_noise(self) -> None:
+        """Let what each twin is told about learning hold for restored rows too."""
+        for instance in self._twins.values():
+            self._hold_noise(instance)
+
+    def _hold_noise(self, instance: TwinInstance) -> None:
+        frozen = self.noise_learning(instance.name) == "frozen"
+        for slot in instance.slots.values():
+            bank, place = self._place(slot)
+            bank.hold_noise(place, frozen)
+
+    def noise_learning_set(self) -> dict[str, Learning]:
+        """The twins for which :meth:`set_noise_learning` was called, and what it was told last."""
+        return dict(self._learning)
+
+    def relations_of(self, bank: Bank, rows: list[int], names: list[str]) -> list[Relation]:
+        """How rows of one twin are related, by what reports have seen of their innovations."""
+        relations = self._relations.get(bank.name)
+        return relations.of(rows, names) if relations is not None else []
+
+    def _look_at_relations(self) -> None:
+        for bank in self.banks:
+            if isinstance(bank, SignalBank):
+                if bank.name not in self._relations:
+                    self._relations[bank.name] = Relations(bank)
+                self._relations[bank.name].look()
 
     # ---- samples
 
@@ -289,6 +340,7 @@ class Engine:
         What the filters went through since the last call is entered into ``events``.
         """
         self.look()
+        self._look_at_relations()
         return self._reporter.report(self.banks, list(self._twins.values()), now_ns, self.events)
 
     def summaries(self, now_ns: int, *, all_of_it: bool = False) -> list[SignalSummary]:

@@ -10,6 +10,7 @@ from edgetwin.config.conversions import in_unit
 from edgetwin.config.equations import EquationModel, of_twin
 from edgetwin.config.schema import Signal, Twin
 from edgetwin.engine.bank import Bank, predicted
+from edgetwin.engine.learned import SignalNoise
 from edgetwin.model.compiler import Kernels
 from edgetwin.model.equation_layout import kept_fields
 from edgetwin.records import SignalStatus
@@ -26,6 +27,7 @@ class EquationBank(Bank):
     def __init__(self, model: EquationModel, kernels: Kernels) -> None:
         super().__init__(model.name, model.size, len(model.channels), kernels.row, kernels)
         self.model = model
+        self._learned: list[list[bool]] = []
         numbered = [("p", len(model.parameters)), ("q", model.size), ("x0_", model.size), ("d0_", model.size)]
         fields = {f"{name}{k}" for name, count in numbered for k in range(count)}
         self.configured = frozenset(
@@ -40,6 +42,7 @@ class EquationBank(Bank):
     def add(self, twin_name: str, twin_index: int, twin: Twin) -> dict[str, int]:
         index, row = self._append(twin_index)
         self._configure(row, twin)
+        self._learned.append([])
         self._remember(row)
         self.keys.append((twin_name, ""))
         self.columns.append(tuple((twin_name, name, state.unit) for name, state in self.model.states.items()))
@@ -70,7 +73,8 @@ class EquationBank(Bank):
         row[f"lo{c}"], row[f"hi{c}"] = low, high
         row[f"scale{c}"] = signal.scale if signal else 1.0
         row[f"offset{c}"] = signal.offset if signal else 0.0
-        row[f"learn_of{c}"] = int(signal is not None and signal.noise is None)
+        row[f"learn_of{c}"] = learned = int(signal is not None and signal.noise is None)
+        self._learned[-1].append(bool(learned))
         row[f"r{c}"] = (signal.noise or 0.0) ** 2 if signal else 0.0
 
     def signal(self, place: int, unit: str) -> SignalStatus:
@@ -94,6 +98,21 @@ class EquationBank(Bank):
                 if measured.text.strip() == state:
                     noise[:, k] = np.sqrt(rows[f"r{c}"])
         return noise
+
+    def learned(self, place: int) -> SignalNoise:
+        index, c = divmod(place, self.channels)
+        row = self.rows[index]
+        measured = c < len(self.model.measurements)
+        learned = ("noise",) if measured and self._learned[index][c] else ()
+        return SignalNoise(float(np.sqrt(row[f"r{c}"])) if measured else 0.0, None, learned, None, None, ())
+
+    def hold_noise(self, place: int, frozen: bool) -> None:
+        index, c = divmod(place, self.channels)
+        row = self.rows[index]
+        row[f"learn_of{c}"] = int(self._learned[index][c] and not (frozen and row[f"fused_of{c}"] > 0))
+        h = row["history"] - 1
+        if h >= 0:
+            self.history.before[f"learn_of{c}"][h] = row[f"learn_of{c}"]
 
     def innovations(
         self, after: NDArray[np.void], channel: NDArray[np.int64], raw: NDArray[np.float64], outcome: NDArray[np.uint8]

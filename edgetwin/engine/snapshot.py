@@ -34,11 +34,13 @@ def dump(engine: Engine) -> bytes:
         },
         "twins": [[t.spec.name, t.captures] for t in engine.instances() if t.captures],
         "signals": engine.aggregates.snapshot(),
+        "noise_learning": engine.noise_learning_set(),
         "banks": {
             bank.name: {
                 "dtype": [list(pair) for pair in _description(bank.rows.dtype)],
                 "keys": bank.keys,
                 "rows": bank.rows.tobytes(),
+                "past": bank.past(),
             }
             for bank in engine.banks
         },
@@ -61,14 +63,24 @@ def load(engine: Engine, blob: bytes, t_max: int) -> int:
         if "signals" in document:
             engine.aggregates.restore(document["signals"])
         _restore_ledger(engine, document["ledger"])
+        for twin, learning in document.get("noise_learning", {}).items():
+            if twin in engine.names() and learning in ("on", "frozen"):
+                engine.set_noise_learning(twin, learning)
+        engine.hold_restored_noise()
     except (ValueError, KeyError, TypeError, AttributeError, msgpack.UnpackException) as exc:
         raise JournalError(f"snapshot cannot be read: {exc!r}") from exc
     return restored
 
 
-def _description(dtype: np.dtype[np.void]) -> list[tuple[str, str]]:
+def _description(dtype: np.dtype[np.void]) -> list[tuple[Any, ...]]:
+    """Name, type and, for an array, shape of each field."""
     assert dtype.names is not None
-    return [(name, dtype[name].str) for name in dtype.names]
+    fields = [(name, dtype[name]) for name in dtype.names]
+    return [(name, f.base.str, f.shape) if f.shape else (name, f.str) for name, f in fields]
+
+
+def _dtype(description: list[Any]) -> np.dtype[np.void]:
+    return np.dtype([(str(name), str(kind), *map(tuple, shape)) for name, kind, *shape in description], align=True)
 
 
 def _remake(engine: Engine, twins: list[Any]) -> None:
@@ -80,8 +92,7 @@ def _remake(engine: Engine, twins: list[Any]) -> None:
 
 
 def _restore_bank(bank: Bank, saved: dict[str, Any], t_max: int) -> int:
-    dtype = np.dtype([(str(n), str(f)) for n, f in saved["dtype"]], align=True)
-    old = np.frombuffer(saved["rows"], dtype)
+    old = np.frombuffer(saved["rows"], _dtype(saved["dtype"]))
     place = {tuple(key): i for i, key in enumerate(saved["keys"])}
     pairs = [(i, place[key]) for i, key in enumerate(bank.keys) if key in place]
     if not pairs:
@@ -90,6 +101,7 @@ def _restore_bank(bank: Bank, saved: dict[str, Any], t_max: int) -> int:
     usable = (old["updates"][frm] > 0) & (old["t"][frm] <= t_max)
     to, frm = to[usable], frm[usable]
     bank.adopt(old, to, frm)
+    bank.restore_past(saved.get("past", b""), old, to, frm)
     return len(to)
 
 
@@ -105,8 +117,8 @@ def summary(blob: bytes) -> dict[str, Any]:
     document = msgpack.unpackb(blob)
     twins: dict[str, Any] = {}
     for model, saved in document["banks"].items():
-        rows = np.frombuffer(saved["rows"], np.dtype([(n, f) for n, f in saved["dtype"]], align=True))
-        names = [n for n, _ in saved["dtype"] if n[0] == "x" and n[1:].isdigit()]
+        rows = np.frombuffer(saved["rows"], _dtype(saved["dtype"]))
+        names = [n for n, *_ in saved["dtype"] if n[0] == "x" and n[1:].isdigit()]
         for (twin, signal), row in zip(saved["keys"], rows, strict=True):
             twins.setdefault(twin, {})[signal or model] = {
                 "model": model,

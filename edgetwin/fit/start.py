@@ -80,7 +80,7 @@ def _process_noise(instance: TwinInstance, segments: Sequence[Segment]) -> float
     """For a built-in model: what moves the signal, over one interval, by a share of its noise."""
     twin: Twin = instance.spec
     model = BUILTIN[twin.model]
-    order = 0 if model.adaptive_spread else max(model.derivative)
+    order = 0 if model.structural else max(model.derivative)
     made = []
     for signal, spec in twin.signals.items():
         std, interval = _noise(instance, signal, segments)

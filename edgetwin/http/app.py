@@ -9,6 +9,7 @@ from edgetwin.http.admission import mark_busy
 from edgetwin.http.bodies import json_response
 from edgetwin.http.control import ControlRoutes
 from edgetwin.http.metrics import MetricsRoute
+from edgetwin.http.noise import NoiseRoutes
 from edgetwin.http.openapi import openapi
 from edgetwin.http.page import Page
 from edgetwin.http.problems import BODY_BYTES_MAX, problems
@@ -37,6 +38,7 @@ def make_app(view: DaemonView, simulator: Simulator | None = None) -> web.Applic
     app = web.Application(middlewares=[mark_busy, problems], client_max_size=BODY_BYTES_MAX)
     status, twins, simulations = StatusRoutes(view), TwinRoutes(view), SimulateRoute(view, simulator)
     control = ControlRoutes(view)
+    noise = NoiseRoutes(view)
     specification = openapi(view.version)
 
     async def get_openapi(_request: web.Request) -> web.Response:
@@ -58,6 +60,8 @@ def make_app(view: DaemonView, simulator: Simulator | None = None) -> web.Applic
     app.router.add_post("/api/v1/twins/{twin}/outputs/{output}/disarm", control.disarm)
     app.router.add_get("/api/v1/audit", control.audit)
     app.on_cleanup.append(simulations.close)
+    app.router.add_get("/api/v1/twins/{twin}/noise", noise.get)
+    app.router.add_post("/api/v1/twins/{twin}/noise", noise.post)
     app.on_response_prepare.append(_add_headers)
     return app
 

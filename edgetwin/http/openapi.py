@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgetwin.http.noise import noise_paths
 from edgetwin.http.openapi_control import control_paths, control_schemas, security_schemes
 from edgetwin.http.openapi_simulate import simulate_path, simulate_schemas
 from edgetwin.http.queries import LIMIT_DEFAULT, LIMIT_MAX
@@ -51,6 +52,9 @@ def _paths() -> dict[str, Any]:
             "getTwin", "One twin at an instant", _json("Twin"), _twin_parameters(), "400", "404", "422"
         ),
         "/api/v1/twins/{twin}/simulate": simulate_path(),
+        "/api/v1/twins/{twin}/noise": noise_paths(
+            _twin_parameters()[0], _json("TwinNoise"), {"$ref": "#/components/responses/Problem"}
+        ),
         **control_paths(),
     }
 
@@ -158,6 +162,22 @@ def _schemas() -> dict[str, Any]:
         "TwinPage": _record(
             at=_TIME, total=_COUNT, next={"type": ["string", "null"]}, twins=_list(_ref("TwinSummary"))
         ),
+        "TwinNoise": _record(
+            twin=_TEXT,
+            learning={"type": "string", "enum": ["on", "frozen"]},
+            signals=_map(_ref("SignalNoise")),
+            relations=_list(_ref("Relation")),
+        ),
+        "SignalNoise": _record(
+            noise=_NUMBER,
+            process_noise=_NUMBER,
+            learned=_list({"type": "string", "enum": ["noise", "process_noise"]}),
+            carry=_NUMBER,
+            fade_s=_NUMBER,
+            seasons=_list(_ref("Season")),
+        ),
+        "Season": _record(period_s=_NUMBER, harmonics=_COUNT, amplitude=_NUMBER),
+        "Relation": _record(first=_TEXT, second=_TEXT, correlation=_NUMBER, samples=_COUNT),
         "Account": _record(received=_COUNT, **dict.fromkeys(OUTCOMES, _COUNT), balanced=boolean),
         "Ledger": _record(at=_TIME, sources=_map(_ref("Account")), total=_ref("Account")),
         "Source": _record(name=_TEXT, kind=_TEXT, up=boolean, messages=_COUNT, last_error=_TEXT),

@@ -24,7 +24,7 @@ def scale_factor(nis: float, updates: int) -> float:
     The first innovations may be off by orders of magnitude and set the scale outright; later ones are
     clipped at 9 and weigh 2 %.
     """
-    gain = max(1.0 / updates, GAIN_MIN)
+    gain = GAIN_MIN if updates > 1.0 / GAIN_MIN else 1.0 / updates
     limit = 1e12 if updates < 3 else 9.0
     if not (nis < limit):
         nis = limit

@@ -54,25 +54,16 @@ FIRST_ORDER = LinearModel(
     required=("time_constant",),
 )
 
-# Level and damped trend. One intensity q drives the level; the trend's is tied to it through the mean
-# sampling interval: over one interval it moves the level by 3 % of what q does, and it fades over 30
-# intervals.
+# Level and damped trend of the structural model, both driven by one disturbance; the kernels are in
+# edgetwin.kernels.auto, with seasons on top. A test holds them against these expressions.
 AUTO = LinearModel(
     name="auto",
     suffixes=("", "_rate"),
     derivative=(0, 1),
-    prelude=(
-        "interval = dt_mean if dt_mean > 0.0 else 1.0",
-        "fade = 30.0 * interval",
-        "decay = math.exp(-dt / fade)",
-        "q_trend = 9e-4 * q / (interval * interval)",
-    ),
-    transition={(0, 1): "fade * (1.0 - decay)", (1, 1): "decay"},
-    noise=(
-        NoiseColumn({0: "1.0"}, "q * dt + q_trend * dt * dt * dt / 12.0"),
-        NoiseColumn({0: "0.5 * dt", 1: "1.0"}, "q_trend * dt"),
-    ),
-    adaptive_spread=True,
+    prelude=("f, decay, c, v_trend, v_level = noise_columns(dt, q, fade, carry)",),
+    transition={(0, 1): "f", (1, 1): "decay"},
+    noise=(NoiseColumn({0: "1.0"}, "v_level"), NoiseColumn({0: "c", 1: "1.0"}, "v_trend")),
+    structural=True,
 )
 
 BUILTIN = {m.name: m for m in (RANDOM_WALK, CONSTANT_VELOCITY, CONSTANT_ACCELERATION, FIRST_ORDER, AUTO)}

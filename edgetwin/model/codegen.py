@@ -15,6 +15,7 @@ from __future__ import annotations
 from edgetwin.model.layout import upper
 from edgetwin.model.ordering import UPDATE_SOURCE
 from edgetwin.model.spec import LinearModel
+from edgetwin.model.structural import structural_source
 from edgetwin.model.unrolled import Unrolled, Writer, add, times, upper_name
 
 _HEADER = '''"""Filter kernels of the model {name}. Generated; edits are overwritten."""
@@ -29,6 +30,7 @@ from edgetwin.kernels.memory import copy_row, prefetch
 FUSED, LATE_FUSED, GATED, DUPLICATE, LATE_DROPPED, OUT_OF_RANGE, INVALID = range(7)
 VALUE_MAX = 1e100
 CHANNELS = 1
+FROZEN, FREEZE_AFTER = 4, 256
 '''
 
 
@@ -62,13 +64,13 @@ def _restart(w: Writer, model: LinearModel) -> None:
             )
             with w.block('if row["learn"] & 2:'):
                 w('row["q"] = 0.1 * r')
-        with w.block('elif row["learn"] == 2 and row["updates"] == 0 and row["resets"] == 0:'):
+        with w.block('elif row["learn"] & 3 == 2 and row["updates"] == 0 and row["resets"] == 0:'):
             w('row["q"] = 0.1 * r')
         w('spread = row["spread"]')
         w('row["x0"] = z', 'row["d0"] = r')
         for i in range(1, n):
             order = model.derivative[i]
-            value = "0.0" if model.adaptive_spread else "r" + " * spread * spread" * max(order, 1)
+            value = "r" + " * spread * spread" * max(order, 1)
             start = "0.0" if order else "z"
             w(f'row["x{i}"] = {start}', f'row["d{i}"] = {value}')
         for i, j in upper(n):
@@ -92,9 +94,6 @@ def _fuse(w: Writer, model: LinearModel) -> None:
         w('updates = row["updates"]', 'learn = row["learn"]')
         _load(w, model)
         with w.block("if dt > 0.0:"):
-            if model.adaptive_spread:
-                with w.block("if updates == 1:"):
-                    w(*(f"d{i} = 4.0 * r / (dt * dt)" for i in range(1, model.size)))
             w('mean = row["dt_mean"]', 'row["dt_mean"] = mean + 0.05 * (dt - mean) if mean > 0.0 else dt')
             a.prelude(w)
             a.state(w)
@@ -102,11 +101,12 @@ def _fuse(w: Writer, model: LinearModel) -> None:
         g = a.projections(w, h)
         a.innovation_variance(w, g)
         w("y = z - x0", "nis = y * y / s", 'row["nis"] = nis', 'row["y"] = y', 'row["s"] = s')
-        w("settled = learn == 0 or updates >= WARMUP")
+        w('learning = learn & 3 != 0 and not (learn & FROZEN and row["fused"] >= FREEZE_AFTER)')
+        w("settled = not learning or updates >= WARMUP")
         with w.block('if settled and not (nis <= row["gate"]):'):
             w("return GATED")
         a.bierman(w, g)
-        with w.block("if learn:"):
+        with w.block("if learning:"):
             w("y_norm = y / math.sqrt(s)")
             with w.block("if learn & 2 and updates > 1:"):
                 w('q = q * ratio_factor(y_norm, row["y_prev"], updates)')
@@ -212,6 +212,8 @@ def _predict(w: Writer, model: LinearModel) -> None:
 
 def generate(model: LinearModel) -> str:
     """Source text of a module with ``update`` and ``predict`` for ``model``."""
+    if model.structural:
+        return structural_source(model.name, _ACCEPT)
     w = Writer()
     w(*_HEADER.format(name=model.name).splitlines(), "", "")
     for part in (_restart, _fuse):

@@ -25,7 +25,7 @@ fused...   i8     samples by outcome: fused, gated
 updates    i4     updates since the filter last (re)started; 0: no sample yet
 rejects    i4     rejections in a row; reject_max: restart when this many are reached
 resets     i4     restarts after rejections or divergence
-learn      i4     bit 0: r is learned, bit 1: q is learned
+learn      i4     bit 0: r is learned, bit 1: q is learned, bit 2: frozen once 256 samples are fused
 reported   i8     ``fused`` at the last report; -1: to be reported whatever it is
 history    i4     0: none; else one more than the index of the row's history (edgetwin.model.ordering)
 ========== ====== ==============================================================================
@@ -33,10 +33,14 @@ history    i4     0: none; else one more than the index of the row's history (ed
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 LEARN_R = 1
 LEARN_Q = 2
+FROZEN = 4
 
 CONFIGURED = (
     "tau",
@@ -60,8 +64,8 @@ def upper(n: int) -> list[tuple[int, int]]:
     return [(i, j) for j in range(n) for i in range(j)]
 
 
-def row_dtype(n: int) -> np.dtype[np.void]:
-    """The row of a filter with ``n`` states."""
+def row_dtype(n: int, extra: Sequence[tuple[Any, ...]] = ()) -> np.dtype[np.void]:
+    """The row of a filter with ``n`` states; ``extra`` fields come last."""
     floats = [*(f"x{i}" for i in range(n)), *(f"d{i}" for i in range(n)), *(f"u{i}_{j}" for i, j in upper(n))]
     floats += ["r", "q", "tau", "spread", "dt_mean", "z", "nis", "y", "s", "nis_mean", "y_prev", "quantum"]
     floats += ["lo", "hi", "scale", "offset", "gate"]
@@ -72,6 +76,7 @@ def row_dtype(n: int) -> np.dtype[np.void]:
         [(f, "i8") for f in longs[:2]]
         + [(f, "f8") for f in floats]
         + [(f, "i8") for f in longs[2:]]
-        + [(f, "i4") for f in ints],
+        + [(f, "i4") for f in ints]
+        + list(extra),
         align=True,
     )

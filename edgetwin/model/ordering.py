@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetwin.kernels.seasons import BUCKET
+
 ENTRY = np.dtype(
     [("t", "i8"), ("raw", "f8"), ("channel", "i8"), ("source", "i8"), ("outcome", "i8")],
     align=True,
@@ -33,12 +35,14 @@ class History(NamedTuple):
 
     ``before`` rows[h, k]: the row before sample k; ``samples`` ENTRY[h, k] in order of (t, channel, raw); ``used``
     int64[h, 3]: number of samples remembered, whether older ones have been forgotten, and the time from which the past
-    has changed since that was last looked at (UNCHANGED: it has not).
+    has changed since that was last looked at (UNCHANGED: it has not). ``rings`` BUCKET[rows, RING]: the past that the
+    model ``auto`` keeps of every row (edgetwin.kernels.seasons); empty for other models.
     """
 
     before: NDArray[np.void]
     samples: NDArray[np.void]
     used: NDArray[np.int64]
+    rings: NDArray[np.void]
 
 
 def make_history(row: np.dtype[Any], histories: int, length: int) -> History:
@@ -46,7 +50,8 @@ def make_history(row: np.dtype[Any], histories: int, length: int) -> History:
     n = max(histories, 1)
     used = np.zeros((n, 3), np.int64)
     used[:, LATE] = UNCHANGED
-    return History(np.zeros((n, length), row), np.zeros((n, length), ENTRY), used)
+    rings = np.zeros((0, 1), BUCKET)
+    return History(np.zeros((n, length), row), np.zeros((n, length), ENTRY), used, rings)
 
 
 _SOURCE = '''
@@ -70,7 +75,7 @@ def place(row, history, channel, raw, t, t_max, source):
 
     Returns (outcome, first, end): with PENDING, the samples [first, end) of the history are to be fused.
     """
-    before, samples, used = history
+    before, samples, used = history.before, history.samples, history.used
     h = row["history"] - 1
     if not (abs(raw) < VALUE_MAX) or not (t >= 0 and t <= t_max):
         return INVALID, 0, 0
@@ -131,7 +136,7 @@ def update(rows, slot_bank, slot_place, bank, slot, t_ns, value, t_max, source, 
     of arrival. t_max int64: later stamps are invalid. counts int64[source, outcome]. history: edgetwin.model.ordering.
     NaN, infinities and values beyond 1e100 are INVALID.
     """
-    before, samples, used = history
+    before, samples, used = history.before, history.samples, history.used
     for k in range(slot.shape[0]):
         if k + AHEAD < slot.shape[0]:
             ahead = slot[k + AHEAD]

@@ -27,8 +27,8 @@ class LinearModel:
 
     ``suffixes`` name the states after the signal (``""`` is the signal itself); ``derivative`` is the
     order in time of each state, for units and for the initial spread; ``transition[(i, j)]`` are the entries of F
-    other than a unit diagonal; ``prelude`` lines are evaluated once a step; ``adaptive_spread`` spreads the
-    states above the first by the first interval seen instead of by ``rate_spread``.
+    other than a unit diagonal; ``prelude`` lines are evaluated once a step;
+    ``structural`` has kernels of its own (edgetwin.kernels.auto), whose level and trend this describes.
     """
 
     name: str
@@ -38,7 +38,7 @@ class LinearModel:
     noise: tuple[NoiseColumn, ...]
     prelude: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
-    adaptive_spread: bool = False
+    structural: bool = False
 
     @property
     def size(self) -> int:

@@ -34,7 +34,7 @@ def update_traced(
     was taken up to it, and the row right after its own fusion. These two differ only where a sample came late and
     others were fused again behind it; an empty ``judged`` is not written.
     """
-    before, samples, used = history
+    before, samples, used = history.before, history.samples, history.used
     known = np.zeros(OUTCOMES, np.int64)
     m = 0
     for k in range(slot.shape[0]):

@@ -105,6 +105,7 @@ async def test_answers_have_exactly_the_members_described(get: Get) -> None:
         ("/api/v1/ledger", "Ledger"),
         ("/api/v1/twins", "TwinPage"),
         ("/api/v1/twins/pump-1", "Twin"),
+        ("/api/v1/twins/pump-1/noise", "TwinNoise"),
         ("/healthz", "Health"),
         ("/readyz", "Ready"),
     ]:

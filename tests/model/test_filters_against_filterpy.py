@@ -9,15 +9,16 @@ from filterpy.kalman import KalmanFilter
 
 from edgetwin.model.builtin import BUILTIN
 from edgetwin.model.compiler import compile_model
-from edgetwin.model.layout import row_dtype, upper
+from edgetwin.model.layout import upper
 from edgetwin.model.ordering import make_history
+from edgetwin.model.structural import row_of
 
 R, Q, TAU, SPREAD = 0.09, 0.04, 7.0, 50.0
 START = 1_700_000_000 * 10**9
 
 
 def rows_of(name: str, count: int = 1) -> np.ndarray:
-    rows = np.zeros(count, row_dtype(BUILTIN[name].size))
+    rows = np.zeros(count, row_of(BUILTIN[name]))
     rows["scale"], rows["lo"], rows["hi"] = 1.0, -np.inf, np.inf
     rows["gate"], rows["reject_max"] = 1e12, 5
     rows["r"], rows["q"], rows["tau"], rows["spread"] = R, Q, TAU, SPREAD

@@ -5,8 +5,8 @@ import pytest
 
 from edgetwin.model.builtin import BUILTIN
 from edgetwin.model.compiler import compile_model
-from edgetwin.model.layout import row_dtype
 from edgetwin.model.ordering import make_history
+from edgetwin.model.structural import row_of
 from edgetwin.model.tracing import compile_tracer
 
 SECOND = 10**9
@@ -19,7 +19,7 @@ def test_a_traced_run_takes_the_steps_of_a_plain_one(name: str) -> None:
     tracer = compile_tracer(name, kernels)
     rng = np.random.default_rng(2)
     n = 120
-    rows = np.zeros(2, row_dtype(model.size))
+    rows = np.zeros(2, row_of(model))
     rows["scale"], rows["lo"], rows["hi"] = 1.0, -np.inf, np.inf
     rows["gate"], rows["reject_max"], rows["learn"], rows["spread"] = 25.0, 3, 3, 1e3
     slot_bank, slot_row = np.array([0, 1, 0], np.int16), np.array([0, 0, 1], np.int32)

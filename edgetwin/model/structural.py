@@ -1,0 +1,127 @@
+"""The model ``auto`` as a bank uses it: the fields of its rows, its ring of past samples, and its kernels' source.
+
+=============== ============ ==================================================================================
+field           dtype        meaning (units: those of the signal unless said)
+=============== ============ ==================================================================================
+fade            f8           time in which the trend fades, s
+carry           f8           share of a disturbance that follows it; see edgetwin.kernels.structural
+shadow          f8[3, 5]     filters with more q, carry and fade: x0, x1, P00, P01, P11
+slope, curve    f8[3], f8[6] gradient and curvature of the forecast errors in this block; ..._sum: with forgetting
+pending         f8           last outsized innovation (0: none); pending_at: what it was compared with
+other0, other1  f8           state had it been treated the other way
+keep, advantage f8           what outsized innovations have taught; see edgetwin.kernels.auto
+rejected        f8           last sample beyond the gate, less the season
+season          f8[2, 18, 3] coefficient of cosine and sine, and variance, of each harmonic
+period_ns       i8[2]        periods of the seasons, ns; harmonics: how many; seasons: how many are followed
+worth           f8[2]        squared innovation that each season saves, over its variance
+base            f8           the past is kept relative to this; ring_start: and to this time, ns
+bucket_...      f8, i4       the entry of the past being filled; decimation: samples in a full one
+head, live      i8, i4       entries written to the ring so far; of them, how many are the past
+block, tuned    i4           samples in this block; whether noise has been improved before
+shadowed        i4           whether the shadows run; other_known, jumped: flags of the pending innovation
+season_mode     i4           1: seasons are looked for
+=============== ============ ==================================================================================
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetwin.kernels.seasons import BUCKET, HARMONICS, LIVE, RING, SEASONS
+from edgetwin.model.layout import row_dtype
+from edgetwin.model.ordering import UPDATE_SOURCE
+from edgetwin.model.spec import LinearModel
+
+_FLOATS = (
+    "fade", "carry", "pending", "pending_at", "other0", "other1", "keep", "advantage", "rejected",
+    "base", "bucket_time", "bucket_sum",
+)  # fmt: skip
+_ARRAYS = (
+    ("shadow", "f8", (3, 5)), ("slope", "f8", (3,)), ("curve", "f8", (6,)), ("slope_sum", "f8", (3,)),
+    ("curve_sum", "f8", (6,)), ("season", "f8", (SEASONS, HARMONICS, 3)), ("period_ns", "i8", (SEASONS,)),
+    ("harmonics", "i8", (SEASONS,)), ("worth", "f8", (SEASONS,)),
+)  # fmt: skip
+_INTS = (
+    "block", "tuned", "shadowed", "other_known", "jumped", "seasons", "season_mode",
+    "decimation", "bucket_n", "live",
+)  # fmt: skip
+
+FIELDS: tuple[tuple[Any, ...], ...] = (
+    *((name, "f8") for name in _FLOATS),
+    ("ring_start", "i8"),
+    ("head", "i8"),
+    *((name, "i4") for name in _INTS),
+    *_ARRAYS,
+)
+"""What a row of ``auto`` has beyond that of any built-in model. No padding: the number of i4 fields
+is even. What every sample touches comes first."""
+
+
+def row_of(model: LinearModel) -> np.dtype[np.void]:
+    """The row of a built-in model."""
+    return row_dtype(model.size, FIELDS if model.structural else ())
+
+
+def make_rings(rows: int) -> NDArray[np.void]:
+    """The past of ``rows`` rows, BUCKET[rows, RING]; memory that is not written to costs nothing."""
+    return np.zeros((rows, RING), BUCKET)
+
+
+def past_of(row: np.void, ring: NDArray[np.void]) -> bytes:
+    """The live entries of one row's ring, oldest first."""
+    n, head = int(row["live"]), int(row["head"])
+    return ring[np.arange(head - n, head) % RING].tobytes() if n else b""
+
+
+def restore_rings(
+    rings: NDArray[np.void],
+    blob: bytes,
+    old: NDArray[np.void],
+    to: NDArray[np.int64],
+    source: NDArray[np.int64],
+) -> None:
+    """Put the entries of ``old[source]`` into ``rings[to]``; ``blob`` has :func:`past_of` of every row of ``old``.
+
+    Raises ValueError when the blob is of another length.
+    """
+    entries = np.frombuffer(blob, BUCKET)
+    end = np.cumsum(old["live"].astype(np.int64))
+    if len(old) and (len(entries) != end[-1] or (old["live"] < 0).any() or (old["live"] > LIVE).any()):
+        raise ValueError("the past of the signals does not fit their rows")
+    for i, k in zip(to.tolist(), source.tolist(), strict=True):
+        n, head = int(old["live"][k]), int(old["head"][k])
+        rings[i, np.arange(head - n, head) % RING] = entries[end[k] - n : end[k]]
+
+
+_HEADER = '''"""Filter kernels of the model {name}. Generated; edits are overwritten."""
+
+import math
+
+from edgetwin.kernels.auto import fuse, predict, restart
+from edgetwin.kernels.jit import kernel
+from edgetwin.kernels.learning import WARMUP, noise_floor
+from edgetwin.kernels.memory import copy_row, prefetch
+
+FUSED, LATE_FUSED, GATED, DUPLICATE, LATE_DROPPED, OUT_OF_RANGE, INVALID = range(7)
+VALUE_MAX = 1e100
+CHANNELS = 1
+'''
+
+
+def structural_source(name: str, accept: str) -> str:
+    """The module of kernels, around ``accept`` as other built-in models have it."""
+    accept = _once(r"def accept\(row, ", "def accept(row, rings, i, ", accept)
+    accept = _once(r"fuse\(row, z, t, 1e-9 \* -age\)", "fuse(row, rings, i, z, t, 1e-9 * -age)", accept)
+    here = "slot_place[where] // CHANNELS"
+    update = _once(r"accept\(row, channel", f"accept(row, history.rings, {here}, channel", UPDATE_SOURCE)
+    return "\n".join([*_HEADER.format(name=name).splitlines(), "", "", accept.strip(), "", "", update.strip(), ""])
+
+
+def _once(pattern: str, new: str, text: str) -> str:
+    text, count = re.subn(pattern, new, text)
+    assert count == 1, pattern
+    return text

@@ -12,7 +12,7 @@ from edgetwin.uplink.queued import Queued
 from edgetwin.uplink.schedule import AHEAD_FRAMES_MAX, LAG_FRAMES, Lane, Schedule, Window
 from tests.codec.build import T0, report
 
-QUIET_S = 60.0
+QUIET_S = 5.0
 WIDE = Window(10_000, 1 << 40)
 NARROW = Window(4, 1 << 40)
 
@@ -30,7 +30,9 @@ class Bench:
         self.keys = 0
         self.outbox = Outbox("g", 1 << 30, epoch=7)
         self.outbox.request_key = self.count_key  # type: ignore[method-assign]
-        self.schedule = Schedule(self.outbox, self.clock, bandwidth=self.bandwidth, ack_wait_s=self.ack_wait_s)
+        self.schedule = Schedule(
+            self.outbox, self.clock, bandwidth=self.bandwidth, ack_wait_s=self.ack_wait_s, quiet_s=QUIET_S
+        )
         self.schedule.begin()
 
     def count_key(self) -> None:

@@ -60,7 +60,7 @@ class Answers:
         if ack.through >= 0 and position >= self._schedule.unsent():
             return Verdict(Ignored.FUTURE)
         freed = self._free(ack)
-        self._schedule.want(self._ranges(ack))
+        self._schedule.requests.ask(self._ranges(ack))
         if ack.key:
             self._request_key()
         return Verdict(None, freed)

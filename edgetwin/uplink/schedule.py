@@ -20,6 +20,7 @@ from edgetwin.uplink.budget import Budget
 from edgetwin.uplink.port import Outbox
 from edgetwin.uplink.queued import Queued
 from edgetwin.uplink.ranges import Ranges
+from edgetwin.uplink.requests import Requests
 
 LAG_FRAMES = 64
 """More unsent frames than this split the schedule."""
@@ -52,8 +53,8 @@ class Window:
 
 class Schedule:
     """Positions of the outbox that were sent, and those to send. ``ack_wait_s``: how long the receiver may take; None
-    when nobody but the broker acknowledges. ``quiet_s``: a frame is not sent again on request sooner after it was sent,
-    as the receiver may have asked before it came; twice as long at most."""
+    when nobody but the broker acknowledges. ``quiet_s`` as for
+    :class:`Requests`."""
 
     def __init__(
         self,
@@ -69,19 +70,18 @@ class Schedule:
         self._outbox = outbox
         self._clock = clock
         self._ack_wait_s = ack_wait_s
-        self._quiet_s = quiet_s
         self._patience_s = ack_wait_s or 0.0
         self._busy = Ranges()
         self._ever = Ranges()
         self._ever.add(outbox.front, outbox.end)  # whatever an earlier run sent of these
-        self._flight: dict[int, tuple[int, Lane]] = {}
+        self._flight: dict[int, tuple[int, Lane]] = {}  # position -> bytes and lane
+        self._frames = dict.fromkeys(Lane, 0)
+        self._bytes = dict.fromkeys(Lane, 0)
         self._next = outbox.front
         self._live: int | None = None
         self._mark: int | None = None
         self._waiting_since_ns: int | None = None
-        self._wanted: list[tuple[int, int]] = []
-        self._settled = self._before = Ranges()
-        self._looked_ns = clock.monotonic_ns()
+        self.requests = Requests(clock, quiet_s)
         self._short_s = dict.fromkeys(Lane, 0.0)
 
     # ---- what goes out
@@ -123,6 +123,8 @@ class Schedule:
         self._busy.add(position, position + 1)
         self._ever.add(position, position + 1)
         self._flight[position] = (len(queued.data), lane)
+        self._frames[lane] += 1
+        self._bytes[lane] += len(queued.data)
         self.budget.spend(len(queued.data))
         if lane is Lane.LIVE:
             self._live = position + 1
@@ -134,8 +136,8 @@ class Schedule:
         """Seconds after which to look again though nothing has happened; None: no need."""
         delays = [short_s for short_s in self._short_s.values() if short_s > 0.0]
         now = self._clock.monotonic_ns()
-        if self._wanted:
-            delays.append(self._looked_ns / NS + self._quiet_s - now / NS)
+        if (asked_s := self.requests.delay_s()) is not None:
+            delays.append(asked_s)
         if self._waiting_since_ns is not None and self._ack_wait_s is not None:
             delays.append(self._waiting_since_ns / NS + self._patience_s - now / NS)
         return max(min(delays), 0.001) if delays else None
@@ -144,7 +146,7 @@ class Schedule:
 
     def delivered(self, position: int) -> bool:
         """The far end of the hop has taken a frame. False when it was not on its way."""
-        if self._flight.pop(position, None) is None:
+        if not self._arrive(position):
             return False
         if self._waiting_since_ns is None:
             self._waiting_since_ns = self._clock.monotonic_ns()
@@ -152,7 +154,7 @@ class Schedule:
 
     def failed(self, position: int) -> None:
         """A frame on its way did not arrive: it goes again."""
-        if self._flight.pop(position, None) is not None:
+        if self._arrive(position):
             self.again(position)
 
     def again(self, position: int) -> None:
@@ -162,7 +164,7 @@ class Schedule:
 
     def park(self, position: int) -> None:
         """A frame on its way is held back until :meth:`again`, or until it is dropped."""
-        self._flight.pop(position, None)
+        self._arrive(position)
 
     def landed(self) -> int:
         """Everything before this position is at the far end of the hop."""
@@ -193,18 +195,12 @@ class Schedule:
         waiting = self._busy.count() > len(self._flight)
         self._waiting_since_ns = self._clock.monotonic_ns() if waiting else None
 
-    def want(self, ranges: list[tuple[int, int]]) -> None:
-        """The cloud asks for these positions (first, stop) again, and for no others."""
-        self._wanted = ranges
-
     def tick(self) -> bool:
         """Look at the time. True when the receiver has kept silent for too long: what it has not acknowledged will be
         sent again, one frame at first."""
         now = self._clock.monotonic_ns()
-        if now - self._looked_ns >= self._quiet_s * NS:
-            self._looked_ns = now
-            self._settled, self._before = self._before, self._busy.copy()
-            self._resend()
+        for first, stop in self.requests.due(self._busy, self._outbox.front):
+            self._send_again(first, stop)
         if self._waiting_since_ns is not None and self._busy.count() <= len(self._flight):
             self._waiting_since_ns = None  # an acknowledgement can overtake the broker's
         overdue = (
@@ -225,17 +221,6 @@ class Schedule:
         self.unanswered = True
         self._patience_s = min(2.0 * self._patience_s, max(ACK_WAIT_MAX_S, self._ack_wait_s or 0.0))
         self._waiting_since_ns = now
-
-    def _resend(self) -> None:
-        front, kept = self._outbox.front, []
-        for first, stop in self._wanted:
-            settled = self._settled.common(max(first, front), stop)
-            for low, high in settled:
-                for busy in self._busy.common(low, high):
-                    self._send_again(*busy)
-            if not settled and stop > front:
-                kept.append((first, stop))
-        self._wanted = kept
 
     def _send_again(self, first: int, stop: int) -> None:
         on_their_way = [p for p in self._flight if first <= p < stop]
@@ -300,8 +285,17 @@ class Schedule:
             position = queued.position
 
     def _room(self, queued: Queued, lane: Lane, window: Window) -> bool:
-        sizes = [size for size, sent_in in self._flight.values() if sent_in is lane]
-        return not sizes or (len(sizes) < window.frames and sum(sizes) + len(queued.data) <= window.bytes)
+        frames, size = self._frames[lane], self._bytes[lane] + len(queued.data)
+        return frames == 0 or (frames < window.frames and size <= window.bytes)
+
+    def _arrive(self, position: int) -> bool:
+        """A frame is no more on its way; whether it was."""
+        size, lane = self._flight.pop(position, (0, None))
+        if lane is None:
+            return False
+        self._frames[lane] -= 1
+        self._bytes[lane] -= size
+        return True
 
     def _afford(self, queued: Queued, lane: Lane) -> bool:
         self._short_s[lane] = self.budget.wait_s(1 if lane is Lane.LIVE else len(queued.data))

@@ -261,7 +261,7 @@ def test_what_is_asked_for_goes_again_once_the_request_cannot_have_crossed_it() 
     bench = Bench()
     bench.make(10)
     bench.deliver(*bench.fill())
-    bench.schedule.want([(3, 5), (8, 9)])
+    bench.schedule.requests.ask([(3, 5), (8, 9)])
     assert bench.fill() == [], "the request may have been written before they arrived"
     for _ in range(3):
         bench.pass_s(QUIET_S)
@@ -276,9 +276,9 @@ def test_a_request_replaces_the_one_before() -> None:
     bench = Bench()
     bench.make(10)
     bench.deliver(*bench.fill())
-    bench.schedule.want([(3, 5)])
+    bench.schedule.requests.ask([(3, 5)])
     bench.pass_s(1)
-    bench.schedule.want([])
+    bench.schedule.requests.ask([])
     for _ in range(3):
         bench.pass_s(QUIET_S)
     assert bench.fill() == []
@@ -289,7 +289,7 @@ def test_a_hostile_request_repeats_no_more_than_what_was_sent(ranges: list[tuple
     bench = Bench()
     bench.make(10)
     bench.deliver(*bench.fill())
-    bench.schedule.want(ranges)
+    bench.schedule.requests.ask(ranges)
     for _ in range(3):
         bench.pass_s(QUIET_S)
     assert set(bench.fill()) <= set(range(10))

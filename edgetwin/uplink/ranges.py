@@ -43,6 +43,8 @@ class Ranges:
 
     def discard(self, first: int, stop: int) -> None:
         """Take ``first`` to ``stop - 1`` out."""
+        if first >= stop:
+            return
         kept = []
         for low, high in self._ranges:
             kept += [(low, min(high, first)), (max(low, stop), high)]

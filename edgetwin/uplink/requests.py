@@ -11,8 +11,7 @@ from edgetwin.uplink.ranges import Ranges
 
 
 class Requests:
-    """Ranges of positions asked for. A frame is not sent again sooner than ``quiet_s`` after it was sent, nor later than
-    twice that."""
+    """Ranges of positions asked for. A frame is sent again between ``quiet_s`` and twice as long after it was sent."""
 
     def __init__(self, clock: Clock, quiet_s: float) -> None:
         self._clock = clock

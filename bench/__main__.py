@@ -9,7 +9,7 @@ import os
 import platform
 from pathlib import Path
 
-BENCHES = ("filters", "ingest", "journal", "daemon", "whatif", "modbus", "acting", "fit", "codec", "auto")
+BENCHES = ("filters", "ingest", "journal", "daemon", "whatif", "modbus", "acting", "fit", "codec", "auto", "uplink")
 
 
 def machine() -> dict[str, object]:

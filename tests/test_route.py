@@ -38,7 +38,7 @@ twins:
     signals:
       temp: {{source: plant, topic: "plant/{{line}}/{{machine}}/temp", value: $.v, time: $.t, time_unit: ms, noise: {noise}}}
     report: {{every: 500ms}}
-uplink: {{kind: mqtt, url: "mqtt://127.0.0.1:{broker}", every: 500ms}}
+uplink: {{kind: mqtt, url: "mqtt://127.0.0.1:{broker}", every: 500ms, acknowledge: broker}}
 http: {{listen: "127.0.0.1:{http}"}}
 """
 

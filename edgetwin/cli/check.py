@@ -83,7 +83,8 @@ def _lines(planned: Plan) -> list[str]:
     else:
         up = planned.uplink
         tls = " TLS" if up.tls else ""
-        lines.append(f"uplink   {up.endpoint}{tls}, topic {up.topic}, every {format_duration(up.every)}")
+        topic = f", topic {up.topic}" if up.topic else ""
+        lines.append(f"uplink   {up.endpoint}{tls}{topic}, every {format_duration(up.every)}")
     if planned.command == "replay":
         return [*lines, "runs with `edgetwin replay CONFIG --out DIR`, not as a daemon"]
     return [*lines, f"http     {planned.http or 'off'}"]

@@ -34,6 +34,13 @@ class Ack:
     key: bool = False
 
 
+def acks_topic(frames_topic: str) -> str:
+    """Where the answers to frames of a topic are retained: its last level ``frames`` replaced by ``acks``, or ``acks``
+    added."""
+    head, _, last = frames_topic.rpartition("/")
+    return f"{head}/acks" if head and last == "frames" else f"{frames_topic}/acks"
+
+
 def encode_ack(ack: Ack) -> bytes:
     """The bytes of ``ack``; FrameError when a field is out of bounds."""
     resend = [list(pair) for pair in ack.resend]

@@ -7,16 +7,26 @@ from pathlib import Path as FilePath
 
 from edgetwin.config.check_files import check_file, check_tls, positive
 from edgetwin.config.check_modbus import check_modbus, check_shared_links
-from edgetwin.config.credentials import password_of
+from edgetwin.config.credentials import password_of, token_of
 from edgetwin.config.findings import Findings
 from edgetwin.config.places import Path
-from edgetwin.config.schema import CsvSource, ModbusSource, MqttSource, MqttUplink, SimulatedSource, Source
+from edgetwin.config.schema import (
+    CsvSource,
+    HttpsUplink,
+    ModbusSource,
+    MqttSource,
+    MqttUplink,
+    SimulatedSource,
+    Source,
+)
 from edgetwin.config.topics import check_topic, placeholders
-from edgetwin.config.urls import MQTT_SCHEMES, endpoint, listen_address
+from edgetwin.config.urls import HTTPS_SCHEMES, MQTT_SCHEMES, PROXY_SCHEMES, endpoint, listen_address
 from edgetwin.errors import ConfigError
 
 KEEPALIVE_MAX_S = 65_535
 SESSION_EXPIRY_MAX_S = 4_294_967_294
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+"""Where HTTP without TLS is good enough."""
 
 
 def check_connections(findings: Findings, base_dir: FilePath) -> None:
@@ -50,14 +60,35 @@ def _check_session(findings: Findings, path: Path, source: MqttSource) -> None:
         findings.error(path, "is too long", f"at most {SESSION_EXPIRY_MAX_S}s")
 
 
-def _check_uplink(findings: Findings, uplink: MqttUplink, base_dir: FilePath) -> None:
-    _check_mqtt(findings, ("uplink",), uplink, base_dir)
+def _check_uplink(findings: Findings, uplink: MqttUplink | HttpsUplink, base_dir: FilePath) -> None:
     positive(findings, ("uplink", "every"), uplink.every)
+    positive(findings, ("uplink", "ack_timeout"), uplink.ack_timeout)
+    if (proxy := uplink.proxy) is not None:
+        findings.attempt(("uplink", "proxy"), lambda: endpoint(proxy, PROXY_SCHEMES))
+    if isinstance(uplink, HttpsUplink):
+        _check_https(findings, uplink, base_dir)
+        return
+    _check_mqtt(findings, ("uplink",), uplink, base_dir)
     place = ("uplink", "topic")
     findings.attempt(place, lambda: check_topic(uplink.topic))
     for name in findings.attempt(place, lambda: placeholders(uplink.topic)) or []:
         if name != "gateway":
             findings.error(place, f"placeholder {{{name}}} is unknown", "only {gateway} is known here")
+
+
+def _check_https(findings: Findings, uplink: HttpsUplink, base_dir: FilePath) -> None:
+    positive(findings, ("uplink", "timeout"), uplink.timeout)
+    where = findings.attempt(("uplink", "url"), lambda: endpoint(uplink.url, HTTPS_SCHEMES))
+    if where is None:
+        return
+    if where.username is not None or where.password is not None:
+        findings.error(("uplink", "url"), "the URL holds a user or a password", "use token_file or tls.cert")
+    if uplink.token is not None and uplink.token_file is not None:
+        findings.error(("uplink", "token_file"), "token is given too", "keep one of them")
+    findings.attempt(("uplink", "token_file"), lambda: token_of(uplink, base_dir))
+    if not where.tls and where.host not in LOOPBACK:
+        findings.error(("uplink", "url"), "frames would go out unencrypted", "write https://")
+    _check_tls(findings, ("uplink",), uplink, where.tls, base_dir)
 
 
 def _check_mqtt(findings: Findings, path: Path, record: MqttSource | MqttUplink, base_dir: FilePath) -> None:
@@ -79,12 +110,16 @@ def _check_mqtt(findings: Findings, path: Path, record: MqttSource | MqttUplink,
     _check_tls(findings, path, record, where.tls, base_dir)
 
 
-def _check_tls(findings: Findings, path: Path, record: MqttSource | MqttUplink, tls: bool, base_dir: FilePath) -> None:
+def _check_tls(
+    findings: Findings, path: Path, record: MqttSource | MqttUplink | HttpsUplink, tls: bool, base_dir: FilePath
+) -> None:
     files = record.tls
     if files is None:
         return
     if not tls:
-        findings.error((*path, "tls"), "an mqtt:// connection has no TLS", "write mqtts:// in url", key=True)
+        scheme = "http" if isinstance(record, HttpsUplink) else "mqtt"
+        message, hint = f"an {scheme}:// connection has no TLS", f"write {scheme}s:// in url"
+        findings.error((*path, "tls"), message, hint, key=True)
     check_tls(findings, (*path, "tls"), files, base_dir)
 
 
@@ -109,5 +144,5 @@ def _mqtt_connections(findings: Findings) -> Iterator[tuple[Path, MqttSource | M
     for i, source in enumerate(findings.config.sources):
         if isinstance(source, MqttSource):
             yield ("sources", i), source, f"source {source.name}"
-    if findings.config.uplink is not None:
+    if isinstance(findings.config.uplink, MqttUplink):
         yield ("uplink",), findings.config.uplink, "the uplink"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgetwin.config.environment import read_secret
-from edgetwin.config.schema import MqttSource, MqttUplink
+from edgetwin.config.schema import HttpsUplink, MqttSource, MqttUplink
 from edgetwin.config.urls import endpoint
 from edgetwin.errors import ConfigError
 
@@ -20,13 +20,27 @@ def password_of(record: MqttSource | MqttUplink, base_dir: Path) -> str | None:
         return record.password
     if record.password_file is None:
         return endpoint(record.url).password
-    path = base_dir / record.password_file
+    return _secret(record.password_file, base_dir)
+
+
+def token_of(record: HttpsUplink, base_dir: Path) -> str | None:
+    """The bearer token of an uplink: ``token``, else the content of ``token_file``. ConfigError as above, and when the
+    file holds what no header can."""
+    if record.token is not None or record.token_file is None:
+        return record.token
+    token = _secret(record.token_file, base_dir)
+    if not token.isascii() or not token.isprintable():
+        raise ConfigError(f"{record.token_file} does not hold a token", hint="one line of printable ASCII")
+    return token
+
+
+def _secret(name: str, base_dir: Path) -> str:
     try:
-        return read_secret(path)
+        return read_secret(base_dir / name)
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "not a path"
         raise ConfigError(
-            f"cannot read {record.password_file}: {reason}",
+            f"cannot read {name}: {reason}",
             hint="the path is relative to the configuration file; check its permissions",
         ) from exc
 

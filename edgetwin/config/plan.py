@@ -8,9 +8,19 @@ from edgetwin.config.conversions import in_unit
 from edgetwin.config.equations import channel_units
 from edgetwin.config.modbus_urls import modbus_place
 from edgetwin.config.models import state_names, user_model
-from edgetwin.config.schema import Config, CsvSource, ModbusSource, MqttSource, Signal, Source, Twin
+from edgetwin.config.schema import (
+    Config,
+    CsvSource,
+    HttpsUplink,
+    ModbusSource,
+    MqttSource,
+    MqttUplink,
+    Signal,
+    Source,
+    Twin,
+)
 from edgetwin.config.topics import placeholders
-from edgetwin.config.urls import endpoint
+from edgetwin.config.urls import HTTPS_SCHEMES, endpoint
 
 
 class PlannedSource(msgspec.Struct, frozen=True):
@@ -46,8 +56,9 @@ class PlannedTwin(msgspec.Struct, frozen=True):
 
 
 class PlannedUplink(msgspec.Struct, frozen=True):
-    """``every`` in seconds."""
+    """``every`` in seconds; ``topic`` is empty but for MQTT."""
 
+    kind: str
     endpoint: str
     tls: bool
     topic: str
@@ -68,20 +79,24 @@ class Plan(msgspec.Struct, frozen=True):
 
 def plan(config: Config) -> Plan:
     """The plan of a configuration in which :func:`edgetwin.config.check.check` found nothing."""
-    uplink = None
-    if config.uplink is not None:
-        where = endpoint(config.uplink.url)
-        topic = config.uplink.topic.replace("{gateway}", config.gateway)
-        uplink = PlannedUplink(where.address, where.tls, topic, float(config.uplink.every))
     return Plan(
         command="replay" if all(isinstance(s, CsvSource) for s in config.sources) else "run",
         gateway=config.gateway,
         state_dir=config.state_dir,
         sources=[_source(s) for s in config.sources],
         twins=[_twin(config, t) for t in config.twins],
-        uplink=uplink,
+        uplink=None if config.uplink is None else _uplink(config.uplink, config.gateway),
         http=config.http.listen if config.http else None,
     )
+
+
+def _uplink(uplink: MqttUplink | HttpsUplink, gateway: str) -> PlannedUplink:
+    kind, every = str(uplink.__struct_config__.tag), float(uplink.every)
+    if isinstance(uplink, MqttUplink):
+        where = endpoint(uplink.url)
+        return PlannedUplink(kind, where.address, where.tls, uplink.topic.replace("{gateway}", gateway), every)
+    where = endpoint(uplink.url, HTTPS_SCHEMES)
+    return PlannedUplink(kind, where.address + where.path, where.tls, "", every)
 
 
 def _source(source: Source) -> PlannedSource:

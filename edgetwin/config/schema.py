@@ -453,6 +453,10 @@ class MqttUplink(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
     - codec: how frames are coded: twin-1 (within the tolerance of each state) or plain-1 (every bit)
     - key_every: the longest time between frames that a receiver can begin with (twin-1)
     - require_subscriber: keep frames while nobody subscribes to the topic (MQTT 5)
+    - acknowledge: who must have a frame before it is deleted here
+    - ack_timeout: how long the receiver may take before frames are sent again
+    - bandwidth: most bytes of frames a second, on average
+    - proxy: http://[user:password@]host:port of an HTTP proxy
     """
 
     url: str
@@ -468,6 +472,39 @@ class MqttUplink(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
     codec: Literal["twin-1", "plain-1"] = "twin-1"
     key_every: Duration = Duration(600)
     require_subscriber: bool = True
+    acknowledge: Literal["receiver", "broker"] = "receiver"
+    ack_timeout: Duration = Duration(180)
+    bandwidth: Annotated[int, Meta(ge=64)] | None = None
+    proxy: str | None = None
+
+
+class HttpsUplink(_Strict, frozen=True, tag_field="kind", tag="https"):
+    """Frames to the cloud by HTTPS POST.
+
+    - url: https://host[:443][/path] of the receiver
+    - token: bearer token in clear; prefer ${credential:name} or token_file
+    - token_file: file that holds the bearer token, relative to the configuration file
+    - tls: certificate files
+    - timeout: longest wait for an answer
+    - every: the longest a report waits for its frame
+    - codec: how frames are coded: twin-1 (within the tolerance of each state) or plain-1 (every bit)
+    - key_every: the longest time between frames that a receiver can begin with (twin-1)
+    - ack_timeout: how long the receiver may take before frames are sent again
+    - bandwidth: most bytes of frames a second, on average
+    - proxy: http://[user:password@]host:port of an HTTP proxy
+    """
+
+    url: str
+    token: str | None = None
+    token_file: str | None = None
+    tls: Tls | None = None
+    timeout: Duration = Duration(60)
+    every: Duration = Duration(5)
+    codec: Literal["twin-1", "plain-1"] = "twin-1"
+    key_every: Duration = Duration(600)
+    ack_timeout: Duration = Duration(180)
+    bandwidth: Annotated[int, Meta(ge=64)] | None = None
+    proxy: str | None = None
 
 
 class Http(_Strict, frozen=True):
@@ -556,7 +593,7 @@ class Config(_Strict, frozen=True, kw_only=True, dict=True):
     models: list[UserModel] = []
     twins: Annotated[list[Twin], Meta(min_length=1)]
     fitted: list[str] = []
-    uplink: MqttUplink | None = None
+    uplink: MqttUplink | HttpsUplink | None = None
     http: Http | None = Http()
     commands: Commands = Commands()
     limits: Limits = Limits()

@@ -10,6 +10,8 @@ from edgetwin.errors import ConfigError
 
 MQTT_SCHEMES = ("mqtt", "mqtts")
 MODBUS_SCHEMES = ("modbus+tcp", "modbus+tls", "modbus+udp", "modbus+rtuovertcp")
+HTTPS_SCHEMES = ("https", "http")
+PROXY_SCHEMES = ("http",)
 _DEFAULT_PORT = {
     "mqtt": 1883,
     "mqtts": 8883,
@@ -17,13 +19,17 @@ _DEFAULT_PORT = {
     "modbus+tls": 802,
     "modbus+udp": 502,
     "modbus+rtuovertcp": 502,
+    "https": 443,
+    "http": 80,
 }
+_PATH = re.compile(r"(?:/[A-Za-z0-9._~\-]+)*/?")
 _HOST = re.compile(r"[A-Za-z0-9_.\-]+|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.\-]+)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a URL leads. ``username`` and ``password`` are percent-decoded; repr leaves the password out."""
+    """Where a URL leads. ``username`` and ``password`` are percent-decoded; repr leaves the password out. ``path`` has
+    no slash at its end and is empty but for HTTP."""
 
     scheme: str
     host: str
@@ -31,6 +37,7 @@ class Endpoint:
     tls: bool = False
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    path: str = ""
 
     @property
     def address(self) -> str:
@@ -39,7 +46,8 @@ class Endpoint:
 
 
 def endpoint(url: str, schemes: tuple[str, ...] = MQTT_SCHEMES + MODBUS_SCHEMES) -> Endpoint:
-    """The endpoint of ``SCHEME://[user:password@]host[:port]``, the scheme being one of ``schemes``.
+    """The endpoint of ``SCHEME://[user:password@]host[:port]``, the scheme being one of ``schemes``, with a
+    path where HTTPS_SCHEMES are asked for.
 
     ConfigError, which never holds the URL itself, when it is something else.
     """
@@ -57,14 +65,16 @@ def endpoint(url: str, schemes: tuple[str, ...] = MQTT_SCHEMES + MODBUS_SCHEMES)
         raise ConfigError("the URL has no valid host", hint=hint)
     if port == 0:
         raise ConfigError("the URL has port 0", hint=hint)
-    _only_authority(parts, hint)
+    path = parts.path if schemes == HTTPS_SCHEMES and _PATH.fullmatch(parts.path) else ""
+    _only_authority(parts._replace(path=parts.path.removeprefix(path)), hint)
     return Endpoint(
         scheme=scheme,
         host=parts.hostname,
         port=port or _DEFAULT_PORT[scheme],
-        tls=scheme in ("mqtts", "modbus+tls"),
+        tls=scheme in ("mqtts", "modbus+tls", "https"),
         username=None if parts.username is None else unquote(parts.username),
         password=None if parts.password is None else unquote(parts.password),
+        path=path.rstrip("/"),
     )
 
 

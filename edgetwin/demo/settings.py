@@ -96,6 +96,7 @@ uplink:
   url: {mqtt}
   topic: edgetwin/{{gateway}}/frames
   protocol: {protocol!r}
+  acknowledge: broker            # with `edgetwin receive` at the other end, leave this out
   every: 5s
 
 http: {{listen: "127.0.0.1:{http_port}"}}

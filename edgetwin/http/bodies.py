@@ -70,12 +70,15 @@ class SourceBody(Struct, frozen=True):
 
 
 class UplinkBody(Struct, frozen=True):
-    """The way to the cloud: ``frames`` by outcome."""
+    """The way to the cloud: ``frames`` by outcome, ``errors`` by reason; ``last_error`` is empty while it is up."""
 
     up: bool
+    last_error: str
+    errors: dict[str, int]
     frames: dict[str, int]
     bytes_total: int
     backlog_bytes: int
+    backlog_age_s: float
 
 
 class StatusBody(Struct, frozen=True):

@@ -166,14 +166,27 @@ def _twins(reading: Reading) -> Iterator[Metric]:
 
 
 def _uplink(uplink: UplinkReading) -> Iterator[Metric]:
-    frames = CounterMetricFamily("edgetwin_uplink_frames", "Frames by outcome.", labels=("outcome",))
-    for outcome, count in uplink.frames.items():
-        frames.add_metric((outcome,), count)
-    yield frames
+    up = float(uplink.up)
+    yield GaugeMetricFamily("edgetwin_uplink_up", "Whether the cloud can be reached and answers.", value=up)
+    yield _counts("edgetwin_uplink_frames", "Frames by outcome.", "outcome", uplink.frames)
+    yield _counts("edgetwin_uplink_errors", "Faults of the way to the cloud.", "reason", uplink.errors)
+    help_text = "Answers of the cloud that were not believed."
+    yield _counts("edgetwin_uplink_acks_ignored", help_text, "reason", uplink.acks_ignored)
     yield CounterMetricFamily("edgetwin_uplink_bytes", "Bytes of frames sent.", value=uplink.bytes_total)
     yield GaugeMetricFamily(
         "edgetwin_uplink_backlog_bytes", "Bytes of frames that wait for the cloud.", value=uplink.backlog_bytes
     )
+    help_text = "Age of the oldest frame that waits for the cloud."
+    yield GaugeMetricFamily("edgetwin_uplink_backlog_age_seconds", help_text, value=uplink.backlog_age_s)
+    help_text = "Time from sending a frame to its acknowledgement, of some frames."
+    yield _histogram("edgetwin_uplink_ack_seconds", help_text, uplink.ack_latency)
+
+
+def _counts(name: str, help_text: str, label: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(name, help_text, labels=(label,))
+    for key, count in counts.items():
+        family.add_metric((key,), count)
+    return family
 
 
 def _control(control: ControlReading) -> Iterator[Metric]:

@@ -143,7 +143,14 @@ def _ref(schema: str) -> dict[str, Any]:
 def _schemas() -> dict[str, Any]:
     named = {"twin": _TEXT, "model": _TEXT, "quality": _QUALITY, "reason": _TEXT, "last": _TIME_OR_NULL}
     states = {"states": _map(_ref("State"))}
-    frames = {"frames": _map(_COUNT), "bytes_total": _COUNT, "backlog_bytes": _COUNT}
+    frames = {
+        "last_error": _TEXT,
+        "errors": _map(_COUNT),
+        "frames": _map(_COUNT),
+        "bytes_total": _COUNT,
+        "backlog_bytes": _COUNT,
+        "backlog_age_s": {"type": "number", "minimum": 0},
+    }
     boolean = {"type": "boolean"}
     return {
         "State": _record(mean=_NUMBER, std=_NUMBER, unit=_TEXT),

@@ -56,11 +56,16 @@ class SourceReading:
 
 @dataclass(frozen=True, slots=True)
 class UplinkReading:
-    """The uplink's figures; ``frames`` by outcome."""
+    """The uplink's figures; ``frames`` by outcome, ``errors`` and ``acks_ignored`` by reason."""
 
+    up: bool
     frames: Mapping[str, int]
+    errors: Mapping[str, int]
+    acks_ignored: Mapping[str, int]
     bytes_total: int
     backlog_bytes: int
+    backlog_age_s: float
+    ack_latency: HistogramReading
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +153,16 @@ def _source(source: SourceView) -> SourceReading:
 
 
 def _uplink(uplink: UplinkView) -> UplinkReading:
-    return UplinkReading(dict(uplink.frames), uplink.bytes_total, uplink.backlog_bytes)
+    return UplinkReading(
+        up=uplink.up,
+        frames=dict(uplink.frames),
+        errors=dict(uplink.errors),
+        acks_ignored=dict(uplink.acks_ignored),
+        bytes_total=uplink.bytes_total,
+        backlog_bytes=uplink.backlog_bytes,
+        backlog_age_s=uplink.backlog_age_s,
+        ack_latency=_copy(uplink.ack_latency),
+    )
 
 
 def _control(controller: Controller, now_ns: int) -> ControlReading:

@@ -72,7 +72,15 @@ class StatusRoutes:
 def _uplink_body(uplink: UplinkView | None) -> UplinkBody | None:
     if uplink is None:
         return None
-    return UplinkBody(uplink.up, dict(uplink.frames), uplink.bytes_total, uplink.backlog_bytes)
+    return UplinkBody(
+        up=uplink.up,
+        last_error=uplink.last_error,
+        errors=dict(uplink.errors),
+        frames=dict(uplink.frames),
+        bytes_total=uplink.bytes_total,
+        backlog_bytes=uplink.backlog_bytes,
+        backlog_age_s=uplink.backlog_age_s,
+    )
 
 
 def _account(received: np.int64, counts: NDArray[np.int64]) -> dict[str, int | bool]:

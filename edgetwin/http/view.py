@@ -93,8 +93,28 @@ class UplinkView(Protocol):
         """Bytes of frames handed to the transport so far."""
 
     @property
+    def last_error(self) -> str:
+        """Why it is down; empty while up."""
+
+    @property
     def backlog_bytes(self) -> int:
         """Bytes of frames that wait to be acknowledged."""
+
+    @property
+    def backlog_age_s(self) -> float:
+        """Age of the oldest of them in seconds; 0 when none waits."""
+
+    @property
+    def errors(self) -> Mapping[str, int]:
+        """Faults so far by reason."""
+
+    @property
+    def acks_ignored(self) -> Mapping[str, int]:
+        """Answers of the cloud that were not believed, by reason."""
+
+    @property
+    def ack_latency(self) -> Histogram:
+        """Seconds from sending a frame to its acknowledgement."""
 
 
 class ActingView(Protocol):

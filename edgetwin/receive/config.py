@@ -203,9 +203,3 @@ def gateway_of(topic: str, pattern: str) -> str | None:
     """What stands in ``topic`` at the + of ``pattern``; None when the pattern has none."""
     levels, found = pattern.split("/"), topic.split("/")
     return found[levels.index("+")] if "+" in levels and len(found) == len(levels) else None
-
-
-def acks_topic(topic: str) -> str:
-    """Where the acknowledgements of frames on ``topic`` go: the last level ``frames`` becomes ``acks``; where it is
-    another, ``acks`` is appended as a level."""
-    return f"{topic.removesuffix('/frames')}/acks"

@@ -16,13 +16,13 @@ from pathlib import Path
 import structlog
 from paho.mqtt.client import MQTTMessage
 
-from edgetwin.codec.acks import Ack, encode_ack
+from edgetwin.codec.acks import Ack, acks_topic, encode_ack
 from edgetwin.codec.limits import FRAME_BYTES_MAX
 from edgetwin.config.credentials import password_of, username_of
 from edgetwin.config.schema import MqttUplink
 from edgetwin.config.urls import endpoint
 from edgetwin.errors import ConfigError, UplinkError
-from edgetwin.receive.config import MqttFrames, acks_topic, gateway_of
+from edgetwin.receive.config import MqttFrames, gateway_of
 from edgetwin.receive.pipeline import LAST_COMMIT_S, Pipeline
 from edgetwin.sources.backoff import Backoff
 from edgetwin.uplink.session import LINK_ERRORS, REFUSED, Inbox, Login, Session, connected

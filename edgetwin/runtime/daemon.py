@@ -41,8 +41,9 @@ from edgetwin.runtime.timekeeper import Timekeeper
 from edgetwin.runtime.warmup import compile_elsewhere, warmup
 from edgetwin.sources.modbus import Links
 from edgetwin.uplink.encoding import make_encoder
-from edgetwin.uplink.mqtt import MqttUplink
+from edgetwin.uplink.make import make_uplink
 from edgetwin.uplink.outbox import Outbox
+from edgetwin.uplink.port import Uplink
 
 log = structlog.get_logger()
 
@@ -71,7 +72,7 @@ class Daemon:
         self.links = Links(self.clock, self.base)
         self.sources: list[Source] = []
         self.outbox = Outbox(config.gateway, config.limits.outbox_bytes, encoder=self._encoder())
-        self.uplink: MqttUplink | None = None
+        self.uplink: Uplink | None = None
         self.persistence: Persistence | None = None
         self.acting: Acting | None = None
         self._stopping = asyncio.Event()
@@ -157,7 +158,8 @@ class Daemon:
 
     def _start_uplink(self, supervisor: Supervisor) -> None:
         if self.config.uplink is not None:
-            self.uplink = MqttUplink(self.config.uplink, self.config.gateway, self.outbox, base=self.base)
+            state_dir = self.base / self.config.state_dir if self.config.state_dir else None
+            self.uplink = make_uplink(self.config, self.outbox, self.base, state_dir, self.clock)
             supervisor.start("uplink", self.uplink.run)
 
     def _encoder(self) -> Encoder:

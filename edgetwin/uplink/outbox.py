@@ -16,7 +16,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 
 import structlog
 
@@ -32,30 +32,21 @@ from edgetwin.uplink.queued import Key, Queued, halve, split
 
 log = structlog.get_logger()
 
-
 CONTINUES_LOST = "continues_a_lost_frame"
 
 
 @dataclass(slots=True)
 class Counters:
-    """Frames since the start, by what became of them, and bytes handed to the transport.
-
-    ``sent`` counts each attempt; sent = acknowledged + failed + on their way, save for frames dropped meanwhile.
-    """
+    """Frames since the start, by what became of them: enqueued + restored = acknowledged + dropped + waiting."""
 
     enqueued: int = 0
-    sent: int = 0
     acknowledged: int = 0
-    failed: int = 0
     dropped: int = 0
-    bytes_sent: int = 0
 
 
 class Outbox:
-    """At most ``bytes_max`` bytes of frames of ``gateway``, oldest first. One consumer; for the event loop's thread.
-
-    ``changed`` is set when there may be more to send; ``drained`` is set while nothing waits.
-    """
+    """At most ``bytes_max`` bytes of frames of ``gateway``. An :class:`edgetwin.uplink.port.Outbox`; one consumer; for
+    the event loop's thread."""
 
     def __init__(
         self,
@@ -77,7 +68,9 @@ class Outbox:
         self.drained.set()
         self._bytes_max = bytes_max
         self._next_seq = 0
-        self._queued: OrderedDict[Key, Queued] = OrderedDict()
+        self._queued: OrderedDict[int, Queued] = OrderedDict()  # by position
+        self._starts: dict[int, tuple[int, int]] = {}  # epoch -> position and sequence number of its first frame here
+        self._end = 0
         self._gaps: list[FrameGap] = []
         self._limiter = RateLimiter(clock=clock)
 
@@ -85,8 +78,52 @@ class Outbox:
         return len(self._queued)
 
     def __iter__(self) -> Iterator[Queued]:
-        """The frames in the order in which they are to be sent."""
+        """The frames in the order in which they were made."""
         return iter(self._queued.values())
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Bytes of frames that wait."""
+        return self.bytes
+
+    @property
+    def dropped(self) -> int:
+        """Frames given up so far."""
+        return self.counters.dropped
+
+    @property
+    def front(self) -> int:
+        """Position of the oldest frame; :attr:`end` when there is none."""
+        return next(iter(self._queued), self._end)
+
+    @property
+    def end(self) -> int:
+        """Position that the next frame will have."""
+        return self._end
+
+    def read(self, position: int) -> Queued | None:
+        """The first frame at or after a position."""
+        for at in range(max(position, self.front), self._end):
+            if (queued := self._queued.get(at)) is not None:
+                return queued
+        return None
+
+    def locate(self, key: Key) -> int | None:
+        """Where frame (epoch, sequence) stands, stood or would stand; None when no frame of its epoch is known."""
+        epoch, seq = key
+        start = self._starts.get(epoch)
+        return None if start is None else start[0] + seq - start[1]
+
+    def key_at(self, position: int) -> Key | None:
+        """The reverse of :meth:`locate`."""
+        for epoch, (first, seq) in reversed(self._starts.items()):
+            if first <= position:
+                return epoch, seq + position - first
+        return None
+
+    def request_key(self) -> None:
+        """The next frame with reports can be decoded without those before it."""
+        self.encoder.request_key()
 
     # ---- in
 
@@ -117,28 +154,41 @@ class Outbox:
             return
         self._gaps = self._gaps[GAPS_MAX:]
         values = sum(len(report) for report in reports)
-        self._append(Queued((self.epoch, self._next_seq), data, values, gaps, self.encoder.run))
+        self._append((self.epoch, self._next_seq), data, values, gaps, self.encoder.run)
         self._next_seq += 1
         self.counters.enqueued += 1
         self.changed.set()
 
-    def _append(self, queued: Queued) -> None:
-        self._queued[queued.key] = queued
+    def _append(self, key: Key, data: bytes, values: int, gaps: tuple[FrameGap, ...], run: int | None) -> None:
+        epoch, seq = key
+        first, first_seq = self._starts.setdefault(epoch, (self._end, seq))
+        queued = Queued(key, data, values, gaps, run, position=first + seq - first_seq)
+        self._queued[queued.position] = queued
+        self._end = queued.position + 1
         self.bytes += queued.size
         self.drained.clear()
         while self.bytes > self._bytes_max:
-            self.drop(next(iter(self._queued)), "outbox_full")
+            self.drop(self._queued[self.front].key, "outbox_full")
 
     # ---- out
 
-    def acknowledge(self, key: Key) -> bool:
-        """The cloud has the frame. False when it was not here any more."""
-        self.counters.acknowledged += 1
-        return self._remove(key) is not None
+    def acknowledge(self, through: Key) -> int:
+        """The cloud has every frame of the epoch up to and including this sequence number; returns how many that
+        freed."""
+        last = self.locate(through)
+        if last is None:
+            return 0
+        found = list(takewhile(lambda q: q.position <= last, self))
+        mine = [queued.position for queued in found if queued.key[0] == through[0]]
+        for position in mine:
+            self._remove(position)
+        self.counters.acknowledged += len(mine)
+        return len(mine)
 
     def drop(self, key: Key, reason: str) -> None:
         """Give a frame up, and those after it that continue it; the next one tells the cloud."""
-        queued = self._queued.get(key)
+        position = self.locate(key)
+        queued = None if position is None else self._queued.get(position)
         if queued is None:
             return
         self._drop(queued, reason)
@@ -150,15 +200,15 @@ class Outbox:
             self._drop(other, CONTINUES_LOST)
 
     def _drop(self, queued: Queued, reason: str) -> None:
-        self._remove(queued.key)
+        self._remove(queued.position)
         epoch, seq = queued.key
         self.counters.dropped += 1
         self._gaps = coalesce([*self._gaps, *queued.gaps, FrameGap(epoch, seq, seq, reason, queued.values)])
         if (suppressed := self._limiter.allow(reason)) is not None:
             log.warning("frame_dropped", seq=seq, reason=reason, values=queued.values, suppressed=suppressed)
 
-    def _remove(self, key: Key) -> Queued | None:
-        queued = self._queued.pop(key, None)
+    def _remove(self, position: int) -> Queued | None:
+        queued = self._queued.pop(position, None)
         if queued is not None:
             self.bytes -= queued.size
             if not self._queued:
@@ -185,7 +235,7 @@ class Outbox:
         else:
             self._gaps = coalesce([*self._gaps, FrameGap(state.epoch, state.next_seq, U64_MAX, "unclean_stop")])
         for queued in state.queued:
-            self._append(queued)
+            self._append(queued.key, queued.data, queued.values, queued.gaps, queued.run)
         if self._queued:
             self.changed.set()
         return len(self._queued)

@@ -21,13 +21,22 @@ Key = tuple[int, int]
 @dataclass(frozen=True, slots=True)
 class Queued:
     """An encoded frame with what it takes to account for it: the values in it, the gap records it carries, and the
-    sequence number of the key frame without which it means nothing (None: it stands alone)."""
+    sequence number of the key frame without which it means nothing (None: it stands alone).
+
+    ``position`` is its place in the store (:class:`edgetwin.uplink.port.Outbox`).
+    """
 
     key: Key
     data: bytes
     values: int
     gaps: tuple[FrameGap, ...] = ()
     run: int | None = None
+    position: int = 0
+
+    @property
+    def key_frame(self) -> bool:
+        """Whether it can be decoded without those before it."""
+        return self.run is None or self.run == self.key[1]
 
     @property
     def size(self) -> int:

@@ -25,6 +25,8 @@ from edgetwin.config.urls import Endpoint
 from edgetwin.errors import UplinkError
 from edgetwin.sources.mqtt.client import Client
 from edgetwin.sources.tls import tls_context
+from edgetwin.uplink.faults import Reason, UplinkFaultError
+from edgetwin.uplink.proxy import Proxy, tunnel
 
 LINK_ERRORS = (aiomqtt.MqttError, UplinkError, OSError, ssl.SSLError)
 """What a session that cannot be made or kept raises."""
@@ -49,6 +51,7 @@ class Login:
     base: Path = Path()
     v5: bool = True
     keepalive_s: float = 30.0
+    proxy: Proxy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,12 @@ class Inbox:
     session_expiry_s: float
     receive_maximum: int
     packet_bytes_max: int
+
+
+SENDER_RECEIVES_MAX = 32
+"""Messages a session without an Inbox keeps; the oldest make room."""
+_SENDER_PACKET_BYTES_MAX = 131_072
+_INFLIGHT_MAX = 1_024
 
 
 class Session(Client):
@@ -75,8 +84,9 @@ class Session(Client):
         self.discarded = 0
         self.receive_maximum = 65_535
         self.packet_bytes_max = _PACKET_BYTES_MAX
-        self._room = inbox.receive_maximum if inbox else 0
+        self._inbox = inbox
         place = login.endpoint
+        self._tls = place.tls
         super().__init__(
             place.host,
             place.port,
@@ -93,6 +103,9 @@ class Session(Client):
         )
         self._paho: Any = self._client
         self._paho.manual_ack_set(inbox is not None)
+        self._paho.max_inflight_messages_set(_INFLIGHT_MAX)  # whoever sends has a window of its own
+        if login.proxy is not None:
+            _lead_through(self._paho, login.proxy, place)
 
     @property
     def lost(self) -> UplinkError | None:
@@ -138,13 +151,28 @@ class Session(Client):
         self.packet_bytes_max = getattr(properties, "MaximumPacketSize", self.packet_bytes_max)
         super()._on_connect(client, userdata, flags, code, properties)
 
+    def _on_disconnect(self, client: Any, userdata: Any, flags: Any, code: Any, properties: Any = None) -> None:
+        """A broker that hangs up before CONNACK would else be waited for until the time-out. With TLS 1.3 that is how
+        it refuses the client's certificate (RFC 8446, §4.4.2.4)."""
+        if not self._connected.done():
+            reason, hint = Reason.UNREACHABLE, "is it an MQTT broker?"
+            if self._tls:
+                reason, hint = Reason.TLS, "it may want a client certificate: tls.cert and tls.key"
+            self._connected.set_exception(UplinkFaultError(reason, "the broker hangs up before it answers", hint=hint))
+            self._connected.exception()  # seen, should nobody wait any more
+            return
+        super()._on_disconnect(client, userdata, flags, code, properties)
+
     def _on_publish(self, client: Any, userdata: Any, mid: int, code: Any, properties: Any) -> None:
         self.outcomes.append((mid, int(getattr(code, "value", 0))))
         self.wake.set()
         super()._on_publish(client, userdata, mid, code, properties)
 
     def _on_message(self, client: Any, userdata: Any, message: MQTTMessage) -> None:  # noqa: ARG002
-        if message.qos or len(self.received) < self._room:
+        room = self._inbox.receive_maximum if self._inbox else SENDER_RECEIVES_MAX
+        if self._inbox is None and len(self.received) >= room:
+            self.received.popleft()
+        if message.qos or len(self.received) < room:
             self.received.append(message)
         else:
             self.discarded += 1
@@ -174,11 +202,18 @@ async def connected(session: Session) -> AsyncIterator[Session]:
         session.abandon()
 
 
-def _connect_properties(inbox: Inbox | None) -> Properties | None:
+def _lead_through(paho: Any, proxy: Proxy, place: Endpoint) -> None:
+    """Let paho connect through a proxy; of its own accord it does so with PySocks alone."""
+    paho._create_socket_connection = lambda: tunnel(proxy, place.host, place.port, _CONNECT_TIMEOUT_S)
+
+
+def _connect_properties(inbox: Inbox | None) -> Properties:
     """CONNECT properties (MQTT 5, §3.1.2.11)."""
-    if inbox is None:
-        return None
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    if inbox is None:
+        properties.ReceiveMaximum = SENDER_RECEIVES_MAX
+        properties.MaximumPacketSize = _SENDER_PACKET_BYTES_MAX
+        return properties
     properties.SessionExpiryInterval = min(round(inbox.session_expiry_s), 0xFFFF_FFFF)
     properties.ReceiveMaximum = inbox.receive_maximum
     properties.MaximumPacketSize = inbox.packet_bytes_max

@@ -60,9 +60,14 @@ class Sending:
     """An uplink."""
 
     up: bool = True
+    last_error: str = ""
     frames: Mapping[str, int] = field(default_factory=lambda: {"acknowledged": 5, "dropped": 0})
+    errors: Mapping[str, int] = field(default_factory=lambda: {"certificate": 2, "lost": 0})
+    acks_ignored: Mapping[str, int] = field(default_factory=lambda: {"future": 1})
     bytes_total: int = 12345
     backlog_bytes: int = 67
+    backlog_age_s: float = 8.5
+    ack_latency: Histogram = field(default_factory=Histogram)
 
 
 @dataclass

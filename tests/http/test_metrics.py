@@ -32,6 +32,11 @@ DESIGNED = {
     "edgetwin_uplink_frames_total",
     "edgetwin_uplink_bytes_total",
     "edgetwin_uplink_backlog_bytes",
+    "edgetwin_uplink_up",
+    "edgetwin_uplink_errors_total",
+    "edgetwin_uplink_acks_ignored_total",
+    "edgetwin_uplink_backlog_age_seconds",
+    "edgetwin_uplink_ack_seconds",
     "edgetwin_source_up",
     "edgetwin_modbus_request_seconds",
     "edgetwin_modbus_requests_total",
@@ -96,6 +101,11 @@ def test_every_figure() -> None:
     assert value(found, "edgetwin_uplink_frames_total", outcome="acknowledged") == 5
     assert value(found, "edgetwin_uplink_bytes_total") == 12345
     assert value(found, "edgetwin_uplink_backlog_bytes") == 67
+    assert value(found, "edgetwin_uplink_backlog_age_seconds") == 8.5
+    assert value(found, "edgetwin_uplink_up") == 1
+    assert value(found, "edgetwin_uplink_errors_total", reason="certificate") == 2
+    assert value(found, "edgetwin_uplink_acks_ignored_total", reason="future") == 1
+    assert value(found, "edgetwin_uplink_ack_seconds_count") == 0
     assert any(n == "edgetwin_build_info" and ("version", "1.2.3") in labels for n, labels in found)
     assert value(found, "process_resident_memory_bytes") > 0
 

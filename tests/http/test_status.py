@@ -38,9 +38,12 @@ async def test_status(get: Get, view: View) -> None:
         ],
         "uplink": {
             "up": True,
+            "last_error": "",
+            "errors": {"certificate": 2, "lost": 0},
             "frames": {"acknowledged": 5, "dropped": 0},
             "bytes_total": 12345,
             "backlog_bytes": 67,
+            "backlog_age_s": 8.5,
         },
     }
     view.uplink = None

@@ -17,10 +17,10 @@ import aiomqtt
 import pytest
 
 from edgetwin.clock import SystemClock
-from edgetwin.codec.acks import Ack, decode_ack
+from edgetwin.codec.acks import Ack, acks_topic, decode_ack
 from edgetwin.codec.frames import FrameGap
 from edgetwin.config.schema import MqttUplink as UplinkConfig
-from edgetwin.receive.config import MqttFrames, acks_topic
+from edgetwin.receive.config import MqttFrames
 from edgetwin.receive.mqtt import MqttFeed
 from edgetwin.receive.pipeline import Pipeline
 from edgetwin.receive.receiver import Receiver
@@ -79,6 +79,13 @@ async def stored(receiver: Receiver, frames: int, seconds: float = 20) -> None:
             await asyncio.sleep(0.01)
 
 
+async def on_the_broker(uplink: MqttUplink, frames: int) -> None:
+    """Return once so many frames were sent and the broker has taken them all."""
+    async with asyncio.timeout(20):
+        while uplink.frames["sent"] < frames or uplink.schedule.flight:
+            await asyncio.sleep(0.01)
+
+
 def rows(directory: Path) -> list[tuple[str, ...]]:
     return read(directory / "states.csv")
 
@@ -128,13 +135,14 @@ async def test_a_durable_broker_restarted_under_load_loses_nothing(broker: Broke
 
 async def test_a_receiver_that_was_away_gets_the_rest_once(broker: Broker, tmp_path: Path) -> None:
     outbox = Outbox("g", 1 << 24)
-    async with sending(broker, outbox):
+    async with sending(broker, outbox) as uplink:
         put(outbox, 0, 20)
         async with receiving(broker, tmp_path / "s") as receiver:
             await stored(receiver, 10)
         put(outbox, 20, 40)
-        await outbox.drained.wait()
+        await on_the_broker(uplink, 40)
         async with receiving(broker, tmp_path / "s") as receiver:
+            await outbox.drained.wait()
             while (ack := receiver.ack("g")) is None or ack.through < 39:
                 await asyncio.sleep(0.01)
     assert Counter(rows(tmp_path / "s")) == Counter(expected(40))

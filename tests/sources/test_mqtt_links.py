@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from edgetwin.engine import Engine
 from edgetwin.sources.backoff import Backoff
 from edgetwin.sources.mqtt import receiver, source
+from tests.certificates import make_authority, make_certificate
 from tests.conftest import Broker, free_port
 from tests.sources.broker_double import (
     PUBCOMP,
@@ -43,27 +43,12 @@ class SecureBroker:
     folder: Path
 
 
-def openssl(*arguments: str, folder: Path) -> None:
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
-
-
-def make_certificates(folder: Path, names: str) -> None:
-    """An authority ``ca.pem``, another one ``other.pem``, and ``server.pem`` by the first for these names."""
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    for ca in ("ca", "other"):
-        subject = ("-subj", f"/CN=edgetwin test {ca}", "-days", "2", "-keyout", f"{ca}.key", "-out", f"{ca}.pem")
-        openssl("req", "-x509", *curve, *subject, folder=folder)
-    request = ("-subj", "/CN=server", "-keyout", "server.key", "-out", "server.csr")
-    openssl("req", *curve, *request, folder=folder)
-    (folder / "names").write_text(f"subjectAltName={names}\n")
-    by = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names")
-    openssl("x509", "-req", "-in", "server.csr", *by, "-out", "server.pem", folder=folder)
-
-
 @pytest.fixture
 def secure_broker(broker: Broker, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SecureBroker]:
     assert shutil.which("openssl"), "openssl is not installed"
-    make_certificates(tmp_path, getattr(request, "param", "IP:127.0.0.1"))
+    make_authority(tmp_path, "ca")
+    make_authority(tmp_path, "other")
+    make_certificate(tmp_path, "server", getattr(request, "param", "IP:127.0.0.1"))
     broker.stop()
     port = free_port()
     listener = f"listener {port} 127.0.0.1\ncertfile {tmp_path}/server.pem\nkeyfile {tmp_path}/server.key\n"

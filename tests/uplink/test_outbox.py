@@ -44,11 +44,35 @@ def test_frames_are_numbered_from_zero_and_kept_until_acknowledged() -> None:
     fill(outbox, 3)
     assert [(f.gateway, f.epoch, f.seq) for f in frames(outbox)] == [("g", 7, 0), ("g", 7, 1), ("g", 7, 2)]
     assert outbox.changed.is_set() and not outbox.drained.is_set()
-    assert outbox.acknowledge((7, 1))
-    assert not outbox.acknowledge((7, 1))
-    assert [f.seq for f in frames(outbox)] == [0, 2]
-    outbox.acknowledge((7, 0)), outbox.acknowledge((7, 2))
+    assert outbox.acknowledge((7, 1)) == 2
+    assert outbox.acknowledge((7, 1)) == 0
+    assert [f.seq for f in frames(outbox)] == [2]
+    assert outbox.acknowledge((8, 99)) == 0, "an epoch that is not known"
+    assert outbox.acknowledge((7, 2)) == 1
     assert (len(outbox), outbox.bytes, outbox.drained.is_set()) == (0, 0, True)
+    assert (outbox.counters.enqueued, outbox.counters.acknowledged) == (3, 3)
+
+
+def test_positions_follow_frames_over_epochs_and_holes() -> None:
+    old = Outbox("g", PLENTY, epoch=7)
+    fill(old, 5)
+    old.acknowledge((7, 1))
+    old.drop((7, 3), "test")
+    new = Outbox("g", PLENTY, epoch=8)
+    new.restore(old.snapshot(clean=False))
+    fill(new, 2)
+    keys = [q.key for q in new]
+    assert keys == [(7, 2), (7, 4), (8, 0), (8, 1)]
+    for queued in new:
+        assert new.locate(queued.key) == queued.position and new.key_at(queued.position) == queued.key
+        assert new.read(queued.position) is queued
+    hole = new.locate((7, 3))
+    assert hole is not None
+    assert new.read(hole).key == (7, 4)  # type: ignore[union-attr]
+    assert new.read(new.end) is None and new.locate((9, 0)) is None and new.key_at(-1) is None
+    assert new.acknowledge((8, 0)) == 1, "an epoch in front does not hold up those behind it"
+    assert [q.key for q in new] == [(7, 2), (7, 4), (8, 1)]
+    assert new.front == new.locate((7, 2))
 
 
 def test_epochs_differ() -> None:

@@ -117,6 +117,7 @@ def _signal(name: str, signal: Signal, wanted: str) -> PlannedSignal:
     if signal.register is not None:
         r = signal.register
         binding = f"{r.table} {r.address} {r.type}" + ("" if r.bit is None else f" bit {r.bit}")
+        binding += "" if r.scale_from is None else f" × 10^({r.table} {r.scale_from})"
     else:
         binding = " ".join(part for part in (signal.topic or signal.column, signal.value) if part)
     converted = in_unit(signal, wanted).unit

@@ -226,27 +226,47 @@ class UserModel(_Strict, frozen=True, kw_only=True):
     measurements: dict[str, str | UserMeasurement]
 
 
+RegisterType = Literal[
+    "bit", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int48", "uint48", "int64", "uint64",
+    "float16", "float32", "float64", "bcd16", "bcd32", "string",
+]  # fmt: skip
+
+
 class Register(_Strict, frozen=True, kw_only=True):
     """Where and how a value stands in a Modbus device.
 
     - table: holding and input hold 16-bit registers, coil and discrete hold bits
     - address: counted from 0, as on the wire
-    - type: how the registers are read; 32-bit types take 2 registers, float64 takes 4
+    - type: how the registers are read; types of 32, 48 and 64 bits take 2, 3 and 4 registers
     - order: byte order of the value, ABCD being big endian
     - bit: which bit of the register, 0 the lowest; only for type bit in holding and input
+    - byte: which half of the register; only for types int8 and uint8
+    - length: registers of a string
+    - mask: bits of an integer that count; the highest is the sign of a signed type
+    - shift: how many bits the masked value is moved to the right
+    - invalid: raw numbers that mean no value, such as 0x8000; their samples are counted invalid
+    - enum: raw number, or text of a string, to value; samples of any other are counted invalid
     - scale: value = scale * raw + offset, before the signal's own scale and offset
     - offset: see scale
+    - scale_from: address of a register of the same table with a power of ten, read along and multiplied with raw
     - unit: unit identifier of the device; that of the source when absent
     - every: time between polls; that of the source when absent
     """
 
     table: Literal["holding", "input", "coil", "discrete"] = "holding"
     address: Annotated[int, Meta(ge=0, le=65535)]
-    type: Literal["int16", "uint16", "int32", "uint32", "float32", "float64", "bit"] = "uint16"
+    type: RegisterType = "uint16"
     order: Literal["ABCD", "CDAB", "BADC", "DCBA"] = "ABCD"
     bit: Annotated[int, Meta(ge=0, le=15)] | None = None
+    byte: Literal["low", "high"] | None = None
+    length: Annotated[int, Meta(ge=1, le=125)] | None = None
+    mask: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
+    shift: Annotated[int, Meta(ge=0, le=63)] = 0
+    invalid: list[float] = []
+    enum: dict[str, float] = {}
     scale: float = 1.0
     offset: float = 0.0
+    scale_from: Annotated[int, Meta(ge=0, le=65535)] | None = None
     unit: Annotated[int, Meta(ge=0, le=255)] | None = None
     every: Duration | None = None
 

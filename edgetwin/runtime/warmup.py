@@ -103,7 +103,8 @@ def warmup(engine: Engine | None = None) -> int:
 def _compile(banks: Sequence[Bank]) -> None:
     _compile_wire()
     modbus.crc16(np.frombuffer(b"\0", np.uint8))
-    registers.decode(np.zeros(1, np.uint16), np.zeros(1, registers.PLAN), np.zeros(1))
+    choices, texts = np.zeros(1, registers.CHOICE), np.zeros(1, np.uint8)
+    registers.decode(np.zeros(1, np.uint16), np.zeros(1, registers.PLAN), choices, texts, np.zeros(1))
     for bank in banks:
         compile_bank(bank)
 

@@ -21,7 +21,6 @@ import structlog
 from edgetwin.clock import NS, Clock
 from edgetwin.config import schema
 from edgetwin.errors import PayloadError
-from edgetwin.kernels.registers import decode
 from edgetwin.ratelimit import RateLimiter
 from edgetwin.records import Batch, Outcome
 from edgetwin.sources.modbus.bindings import Binding
@@ -220,8 +219,7 @@ class ModbusSource:
         if not self.up:
             self._came_up()
         block = poll.block
-        value = np.empty(len(block))
-        decode(words.values, block.plan, value)
+        value = block.decode(words.values)
         engine.ingest(
             engine.source_index(self.name),
             Batch(block.slots, np.full(len(block), words.at_ns), value),

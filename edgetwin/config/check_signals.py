@@ -10,7 +10,7 @@ from edgetwin.config.places import Path
 from edgetwin.config.schema import CsvSource, ModbusSource, MqttSource, Signal, SimulatedSource
 from edgetwin.config.topics import topic_placeholders
 
-_BINDINGS = ("topic", "register", "column")
+_BINDINGS = ("topic", "register", "sunspec", "column")
 _NEEDS = {"mqtt": "topic", "modbus": "register", "csv": "column"}
 _MQTT_ONLY = ("value", "time", "time_unit", "numeric_strings")
 
@@ -42,6 +42,9 @@ def _check_binding(
     """Exactly the binding that the kind of source needs."""
     kind = str(source.__struct_config__.tag)
     word, needed = f"an {kind}" if kind == "mqtt" else f"a {kind}", _NEEDS[kind]
+    given = [key for key in _BINDINGS if getattr(signal, key) is not None]
+    if kind == "modbus" and given == ["sunspec"]:
+        needed = "sunspec"
     if getattr(signal, needed) is None:
         findings.error(path, f"{needed} is missing: {word} source needs it", f"add {needed}:")
     for other in _BINDINGS:

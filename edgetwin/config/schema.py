@@ -102,6 +102,7 @@ class ModbusSource(_Strict, frozen=True, tag_field="kind", tag="modbus"):
     - align: requests start and end at multiples of this many registers
     - pipeline: requests under way at a time, for devices on a socket that allow more than one
     - tls: certificate files of a modbus+tls:// connection
+    - sunspec_models: JSON files of further SunSpec models, relative to the configuration file
     """
 
     name: Name
@@ -114,6 +115,7 @@ class ModbusSource(_Strict, frozen=True, tag_field="kind", tag="modbus"):
     align: Annotated[int, Meta(ge=1, le=125)] = 1
     pipeline: Annotated[int, Meta(ge=1, le=16)] = 1
     tls: Tls | None = None
+    sunspec_models: list[str] = []
 
 
 class CsvSource(_Strict, frozen=True, tag_field="kind", tag="csv"):
@@ -271,10 +273,32 @@ class Register(_Strict, frozen=True, kw_only=True):
     every: Duration | None = None
 
 
+class SunSpec(_Strict, frozen=True, kw_only=True):
+    """A point of a SunSpec device, found by its name.
+
+    - model: number of the model
+    - point: name of the point in the model; the name of the signal when absent
+    - group: name of the repeating group that holds the point
+    - index: which repetition of the group, from 1
+    - instance: which of several models of that number, from 1
+    - unit: unit identifier of the device; that of the source when absent
+    - every: time between polls; that of the source when absent
+    """
+
+    model: Annotated[int, Meta(ge=1, le=65534)]
+    point: str = ""
+    group: str = ""
+    index: Annotated[int, Meta(ge=1, le=65535)] = 1
+    instance: Annotated[int, Meta(ge=1, le=1000)] = 1
+    unit: Annotated[int, Meta(ge=0, le=255)] | None = None
+    every: Duration | None = None
+
+
 class Signal(_Strict, frozen=True):
     """One measured scalar series and where it comes from.
 
-    Exactly one of ``topic`` (mqtt), ``register`` (modbus) or ``column`` (csv); estimate = scale*raw + offset.
+    Exactly one of ``topic`` (mqtt), ``register`` or ``sunspec`` (modbus) or ``column`` (csv).
+    Value = scale*raw + offset.
 
     - source: name of the source
     - topic: MQTT topic; {placeholder} stands for one whole level
@@ -283,6 +307,7 @@ class Signal(_Strict, frozen=True):
     - time_unit: unit of the time
     - numeric_strings: whether JSON strings that hold a number are read as numbers
     - register: where the value stands in a Modbus device
+    - sunspec: point of a SunSpec device; a number is the model whose point is named like the signal
     - column: column of a CSV file
     - noise: standard deviation of the measurement, in the unit of the signal; learned when absent
     - range: lowest and highest believable value, in the unit of the signal; others are never fused
@@ -298,6 +323,7 @@ class Signal(_Strict, frozen=True):
     time_unit: TimeUnit = "s"
     numeric_strings: bool = False
     register: Register | None = None
+    sunspec: Annotated[int, Meta(ge=1, le=65534)] | SunSpec | None = None
     column: str | None = None
     noise: Positive | None = None
     range: tuple[float, float] | None = None
@@ -573,6 +599,6 @@ class Config(_Strict, frozen=True, kw_only=True, dict=True):
 
 __all__ = [
     "Alarm", "Config", "CsvSource", "Duration", "Http", "Limits", "Log", "ModbusSource", "MqttSource",
-    "MqttUplink", "Register", "Reporting", "Signal", "SimulatedSource", "Source", "Tls", "Twin",
+    "MqttUplink", "Register", "Reporting", "Signal", "SimulatedSource", "Source", "SunSpec", "Tls", "Twin",
     "UserInput", "UserMeasurement", "UserModel", "UserParameter", "UserState",
 ]  # fmt: skip

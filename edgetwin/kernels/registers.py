@@ -64,7 +64,7 @@ CHOICE = np.dtype([("raw", np.float64), ("value", np.float64), ("text_at", np.in
 
 SCALE_EXPONENT_MAX = 10
 """Scale registers hold a power of ten from -10 to 10; anything else is "not implemented". Source: SunSpec Device
-Information Model Specification V1.1, section 4.2.8 (sunssf)."""
+Information Model Specification V1.1 (sunssf)."""
 
 _ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 _BYTE = np.uint64(0xFF)

@@ -27,6 +27,7 @@ COMMANDS = {
     "command": "set an output of a twin through the running daemon",
     "arm": "arm an output at the gateway, or disarm it",
     "warmup": "compile every kernel into the cache",
+    "modbus": "probe a Modbus device",
     "inspect": "print what a state directory holds",
 }
 """Each command is the module of that name in this package."""

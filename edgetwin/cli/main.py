@@ -28,6 +28,7 @@ COMMANDS = {
     "arm": "arm an output at the gateway, or disarm it",
     "codec": "encode a CSV within a tolerance, and decode it",
     "warmup": "compile every kernel into the cache",
+    "modbus": "probe a Modbus device",
     "inspect": "print what a state directory holds",
 }
 """Each command is the module of that name in this package."""

@@ -12,6 +12,8 @@ from pathlib import Path as FilePath
 from edgetwin.config.check_connections import check_connections
 from edgetwin.config.check_files import positive
 from edgetwin.config.check_outputs import check_control
+from edgetwin.config.check_registers import check_read_twice
+from edgetwin.config.check_sunspec import check_sunspec
 from edgetwin.config.check_twins import check_twin
 from edgetwin.config.check_units import check_model_units
 from edgetwin.config.equations import equation_model
@@ -71,6 +73,8 @@ def _findings(config: Config, base_dir: FilePath) -> Findings:
     check_connections(findings, base_dir)
     for i, twin in enumerate(config.twins):
         check_twin(findings, ("twins", i), twin)
+    check_read_twice(findings)
+    check_sunspec(findings, base_dir)
     check_control(findings, base_dir)
     _check_limits(findings)
     return findings

@@ -8,10 +8,13 @@ from edgetwin.config.check_files import check_tls, positive
 from edgetwin.config.findings import Findings
 from edgetwin.config.modbus_urls import ModbusPlace, modbus_place
 from edgetwin.config.places import Path
+from edgetwin.config.registers import is_bit_table, read_extent
 from edgetwin.config.schema import ModbusSource, Register
 from edgetwin.errors import ConfigError
 
 BROADCAST = 0
+WORDS_MAX = 125
+"""Most registers that the protocol lets one request read."""
 
 
 def check_modbus(findings: Findings, path: Path, source: ModbusSource, base_dir: FilePath) -> None:
@@ -67,20 +70,33 @@ def _check_pair(
             findings.error((*path, key), message, "give both the same", key=True)
 
 
-def check_polled(findings: Findings, path: Path, register: Register, words: int, source: ModbusSource) -> None:
-    """A register of a source, ``words`` long: whether a request can read it, and when."""
+def check_polled(findings: Findings, path: Path, register: Register, source: ModbusSource) -> None:
+    """A register of a source: whether a request can read it, and when."""
+    start, end = read_extent(register)
+    words = end - start
     if register.every is not None:
         positive(findings, (*path, "every"), register.every)
     if register.unit == BROADCAST and source.url.lower().startswith("modbus+rtu"):
         findings.error((*path, "unit"), "unit 0 is broadcast on an RTU line: nobody answers", "write 1 to 247")
     if words > source.words_max:
-        message = f"{register.type} fills {words} registers, and words_max of its source is {source.words_max}"
-        findings.error((*path, "type"), message, f"raise words_max to {words}")
+        _check_too_long(findings, path, register, words, source)
         return
-    if register.table in ("coil", "discrete"):
+    if is_bit_table(register.table):
         return
-    aligned = -(-(register.address + words) // source.align) * source.align
-    aligned -= register.address // source.align * source.align
+    aligned = -(-end // source.align) * source.align
+    aligned -= start // source.align * source.align
     if aligned > source.words_max:
         message = f"takes {aligned} registers with align: {source.align}, and words_max is {source.words_max}"
         findings.error((*path, "address"), message, "raise words_max of the source, or lower its align")
+
+
+def _check_too_long(findings: Findings, path: Path, register: Register, words: int, source: ModbusSource) -> None:
+    limit = f"words_max of its source is {source.words_max}"
+    if register.scale_from is not None:
+        message = f"is read in one request with its value, {words} registers, and {limit}"
+        hint = "give a constant scale: instead" if words > WORDS_MAX else f"raise words_max to {words}"
+        findings.error((*path, "scale_from"), message, hint)
+        return
+    findings.error(
+        (*path, "type"), f"{register.type} fills {words} registers, and {limit}", f"raise words_max to {words}"
+    )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path as FilePath
 
 from edgetwin.config.check_files import positive
-from edgetwin.config.check_signals import WORDS, nonzero
+from edgetwin.config.check_registers import check_register, nonzero
 from edgetwin.config.environment import read_secret
 from edgetwin.config.expressions import parse, parse_condition
 from edgetwin.config.findings import Findings
 from edgetwin.config.models import state_names
 from edgetwin.config.places import Path
+from edgetwin.config.registers import BYTES, value_extent
 from edgetwin.config.schema import ModbusSource, MqttSource, Output, Register, Rule, Twin
 from edgetwin.config.topics import topic_placeholders
 from edgetwin.errors import ConfigError
@@ -107,7 +108,16 @@ def _check_register(findings: Findings, path: Path, register: Register) -> None:
     if register.table == "holding" and register.type == "bit":
         hint = "writing one bit of a register would overwrite what others wrote into the rest; use a coil"
         findings.error((*path, "type"), "a bit of a register cannot be written alone", hint)
-    nonzero(findings, (*path, "scale"), register.scale)
+    if register.table == "holding" and register.type in (*BYTES, "string"):
+        hint = "write a type that fills whole registers"
+        findings.error((*path, "type"), f"{register.type} cannot be written", hint)
+    for key in ("mask", "scale_from"):
+        if getattr(register, key) is not None:
+            findings.error((*path, key), f"{key} is only for signals", "remove it", key=True)
+    if register.table == "holding" and register.type not in ("bit", *BYTES, "string") and register.mask is None:
+        check_register(findings, path, register)
+    elif register.scale == 0:
+        nonzero(findings, (*path, "scale"), register.scale)
 
 
 def _check_values(findings: Findings, path: Path, output: Output) -> None:
@@ -217,8 +227,7 @@ def _check_read_otherwise(findings: Findings, urls: dict[str, tuple[str, int]]) 
 
 def _extent(register: Register, device: tuple[str, int]) -> Extent:
     url, unit = device
-    words = 1 if register.table == "coil" else WORDS[register.type]
-    return (url, unit, register.table, register.address, register.address + words)
+    return (url, unit, register.table, *value_extent(register))
 
 
 def _overlap(a: Extent, b: Extent) -> bool:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from edgetwin.config.check_modbus import check_polled
+from edgetwin.config.check_registers import check_register, nonzero
 from edgetwin.config.findings import Findings
 from edgetwin.config.paths import parse_path
 from edgetwin.config.places import Path
-from edgetwin.config.schema import CsvSource, ModbusSource, MqttSource, Register, Signal, SimulatedSource
+from edgetwin.config.schema import CsvSource, ModbusSource, MqttSource, Signal, SimulatedSource
 from edgetwin.config.topics import topic_placeholders
 
-WORDS = {"int16": 1, "uint16": 1, "bit": 1, "int32": 2, "uint32": 2, "float32": 2, "float64": 4}
-"""Registers that a value of each type fills."""
-
-_BINDINGS = ("topic", "register", "column")
+_BINDINGS = ("topic", "register", "sunspec", "column")
 _NEEDS = {"mqtt": "topic", "modbus": "register", "csv": "column"}
 _MQTT_ONLY = ("value", "time", "time_unit", "numeric_strings")
 
@@ -29,19 +27,13 @@ def check_signal(findings: Findings, path: Path, signal: Signal) -> None:
         findings.error((*path, "range"), "the lower end must be below the upper end", "write [low, high]")
     nonzero(findings, (*path, "scale"), signal.scale)
     if signal.register is not None:
-        _check_register(findings, (*path, "register"), signal.register)
+        check_register(findings, (*path, "register"), signal.register)
         if isinstance(source, ModbusSource):
-            check_polled(findings, (*path, "register"), signal.register, WORDS[signal.register.type], source)
+            check_polled(findings, (*path, "register"), signal.register, source)
     if signal.topic is not None:
         topic = signal.topic
         findings.attempt((*path, "topic"), lambda: topic_placeholders(topic))
     _check_payload(findings, path, signal)
-
-
-def nonzero(findings: Findings, path: Path, scale: float) -> None:
-    """Note a scale of zero, which would forget the value."""
-    if scale == 0:
-        findings.error(path, "must not be 0", "1 leaves the value as it is")
 
 
 def _check_binding(
@@ -50,6 +42,9 @@ def _check_binding(
     """Exactly the binding that the kind of source needs."""
     kind = str(source.__struct_config__.tag)
     word, needed = f"an {kind}" if kind == "mqtt" else f"a {kind}", _NEEDS[kind]
+    given = [key for key in _BINDINGS if getattr(signal, key) is not None]
+    if kind == "modbus" and given == ["sunspec"]:
+        needed = "sunspec"
     if getattr(signal, needed) is None:
         findings.error(path, f"{needed} is missing: {word} source needs it", f"add {needed}:")
     for other in _BINDINGS:
@@ -77,19 +72,3 @@ def _check_payload(findings: Findings, path: Path, signal: Signal) -> None:
     if signal.value is None and signal.numeric_strings:
         hint = "remove it: a plain payload is text already"
         findings.error((*path, "numeric_strings"), "numeric_strings needs value", hint, key=True)
-
-
-def _check_register(findings: Findings, path: Path, register: Register) -> None:
-    bits = register.table in ("coil", "discrete")
-    if bits and register.type != "bit":
-        message = f"table {register.table} holds bits, not {register.type}"
-        findings.error((*path, "type"), message, "write type: bit, or another table")
-    if register.bit is not None and (bits or register.type != "bit"):
-        where = f"table {register.table}" if bits else f"type {register.type}"
-        hint = "bit is for type bit in table holding or input"
-        findings.error((*path, "bit"), f"{where} takes no bit index", hint, key=True)
-    last = register.address + WORDS[register.type] - 1
-    if last > 65_535:
-        message = f"{register.type} at {register.address} ends at {last}, past the last register 65535"
-        findings.error((*path, "address"), message, "check the address")
-    nonzero(findings, (*path, "scale"), register.scale)

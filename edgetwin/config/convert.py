@@ -25,6 +25,8 @@ from edgetwin.errors import ConfigError
 Data = Any
 """Plain data; a part that was faulty is None, and nothing is built from it."""
 
+_HEX = re.compile(r"0x[0-9A-Fa-f]{1,16}")
+
 
 @cache
 def record_type(record: type[Struct]) -> inspect.StructType:
@@ -164,16 +166,18 @@ class Converter:
         return node.value if isinstance(node.value, bool) else self._expected("true or false", node, path)
 
     def _int(self, node: Node, kind: inspect.IntType, path: Path) -> Data:
-        if not isinstance(node.value, int) or isinstance(node.value, bool):
+        value = _number(node)
+        if not isinstance(value, int) or isinstance(value, bool):
             return self._expected("a whole number", node, path)
-        return self._bounded(node.value, node, kind, path)
+        return self._bounded(value, node, kind, path)
 
     def _float(self, node: Node, kind: inspect.FloatType, path: Path) -> Data:
-        if not isinstance(node.value, int | float) or isinstance(node.value, bool):
+        value = _number(node)
+        if not isinstance(value, int | float) or isinstance(value, bool):
             return self._expected("a number", node, path)
-        if not math.isfinite(node.value):
+        if not math.isfinite(value):
             return self._fail(f"{shown(node, path)} is too large for a number", path, node.place)
-        return self._bounded(float(node.value), node, kind, path)
+        return self._bounded(float(value), node, kind, path)
 
     def _bounded(self, value: float, node: Node, kind: inspect.IntType | inspect.FloatType, path: Path) -> Data:
         bounds = (
@@ -222,3 +226,9 @@ class Converter:
                 ConfigError(message, hint=hint, path=dotted(path), file=self.file, line=line, column=column)
             )
         return None
+
+
+def _number(node: Node) -> Data:
+    """The value of a scalar, where a number is wanted: ``0x1F`` is 31 there, and text elsewhere."""
+    value = node.value
+    return int(value, 16) if isinstance(value, str) and _HEX.fullmatch(value) else value

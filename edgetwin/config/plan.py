@@ -19,6 +19,7 @@ from edgetwin.config.schema import (
     Source,
     Twin,
 )
+from edgetwin.config.sunspec import sunspec_of
 from edgetwin.config.topics import placeholders
 from edgetwin.config.urls import HTTPS_SCHEMES, endpoint
 
@@ -132,6 +133,11 @@ def _signal(name: str, signal: Signal, wanted: str) -> PlannedSignal:
     if signal.register is not None:
         r = signal.register
         binding = f"{r.table} {r.address} {r.type}" + ("" if r.bit is None else f" bit {r.bit}")
+        binding += "" if r.scale_from is None else f" × 10^({r.table} {r.scale_from})"
+    elif signal.sunspec is not None:
+        s = sunspec_of(name, signal.sunspec)
+        where = f" {s.group}[{s.index}]" if s.group else ""
+        binding = f"SunSpec model {s.model}{where} {s.point}" + (f" instance {s.instance}" if s.instance > 1 else "")
     else:
         binding = " ".join(part for part in (signal.topic or signal.column, signal.value) if part)
     converted = in_unit(signal, wanted).unit

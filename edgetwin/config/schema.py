@@ -102,6 +102,7 @@ class ModbusSource(_Strict, frozen=True, tag_field="kind", tag="modbus"):
     - align: requests start and end at multiples of this many registers
     - pipeline: requests under way at a time, for devices on a socket that allow more than one
     - tls: certificate files of a modbus+tls:// connection
+    - sunspec_models: JSON files of further SunSpec models, relative to the configuration file
     """
 
     name: Name
@@ -114,6 +115,7 @@ class ModbusSource(_Strict, frozen=True, tag_field="kind", tag="modbus"):
     align: Annotated[int, Meta(ge=1, le=125)] = 1
     pipeline: Annotated[int, Meta(ge=1, le=16)] = 1
     tls: Tls | None = None
+    sunspec_models: list[str] = []
 
 
 class CsvSource(_Strict, frozen=True, tag_field="kind", tag="csv"):
@@ -228,27 +230,68 @@ class UserModel(_Strict, frozen=True, kw_only=True):
     filter: Literal["ekf", "ukf"] = "ekf"
 
 
+RegisterType = Literal[
+    "bit", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int48", "uint48", "int64", "uint64",
+    "float16", "float32", "float64", "bcd16", "bcd32", "string",
+]  # fmt: skip
+
+
 class Register(_Strict, frozen=True, kw_only=True):
     """Where and how a value stands in a Modbus device.
 
     - table: holding and input hold 16-bit registers, coil and discrete hold bits
     - address: counted from 0, as on the wire
-    - type: how the registers are read; 32-bit types take 2 registers, float64 takes 4
+    - type: how the registers are read; types of 32, 48 and 64 bits take 2, 3 and 4 registers
     - order: byte order of the value, ABCD being big endian
     - bit: which bit of the register, 0 the lowest; only for type bit in holding and input
+    - byte: which half of the register; only for types int8 and uint8
+    - length: registers of a string
+    - mask: bits of an integer that count; the highest is the sign of a signed type
+    - shift: how many bits the masked value is moved to the right
+    - invalid: raw numbers that mean no value, such as 0x8000; their samples are counted invalid
+    - enum: raw number, or text of a string, to value; samples of any other are counted invalid
     - scale: value = scale * raw + offset, before the signal's own scale and offset
     - offset: see scale
+    - scale_from: address of a register of the same table with a power of ten, read along and multiplied with raw
     - unit: unit identifier of the device; that of the source when absent
     - every: time between polls; that of the source when absent
     """
 
     table: Literal["holding", "input", "coil", "discrete"] = "holding"
     address: Annotated[int, Meta(ge=0, le=65535)]
-    type: Literal["int16", "uint16", "int32", "uint32", "float32", "float64", "bit"] = "uint16"
+    type: RegisterType = "uint16"
     order: Literal["ABCD", "CDAB", "BADC", "DCBA"] = "ABCD"
     bit: Annotated[int, Meta(ge=0, le=15)] | None = None
+    byte: Literal["low", "high"] | None = None
+    length: Annotated[int, Meta(ge=1, le=125)] | None = None
+    mask: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
+    shift: Annotated[int, Meta(ge=0, le=63)] = 0
+    invalid: list[float] = []
+    enum: dict[str, float] = {}
     scale: float = 1.0
     offset: float = 0.0
+    scale_from: Annotated[int, Meta(ge=0, le=65535)] | None = None
+    unit: Annotated[int, Meta(ge=0, le=255)] | None = None
+    every: Duration | None = None
+
+
+class SunSpec(_Strict, frozen=True, kw_only=True):
+    """A point of a SunSpec device, found by its name.
+
+    - model: number of the model
+    - point: name of the point in the model; the name of the signal when absent
+    - group: name of the repeating group that holds the point
+    - index: which repetition of the group, from 1
+    - instance: which of several models of that number, from 1
+    - unit: unit identifier of the device; that of the source when absent
+    - every: time between polls; that of the source when absent
+    """
+
+    model: Annotated[int, Meta(ge=1, le=65534)]
+    point: str = ""
+    group: str = ""
+    index: Annotated[int, Meta(ge=1, le=65535)] = 1
+    instance: Annotated[int, Meta(ge=1, le=1000)] = 1
     unit: Annotated[int, Meta(ge=0, le=255)] | None = None
     every: Duration | None = None
 
@@ -256,7 +299,8 @@ class Register(_Strict, frozen=True, kw_only=True):
 class Signal(_Strict, frozen=True):
     """One measured scalar series and where it comes from.
 
-    Exactly one of ``topic`` (mqtt), ``register`` (modbus) or ``column`` (csv); estimate = scale*raw + offset.
+    Exactly one of ``topic`` (mqtt), ``register`` or ``sunspec`` (modbus) or ``column`` (csv).
+    Value = scale*raw + offset.
 
     - source: name of the source
     - topic: MQTT topic; {placeholder} stands for one whole level
@@ -265,6 +309,7 @@ class Signal(_Strict, frozen=True):
     - time_unit: unit of the time
     - numeric_strings: whether JSON strings that hold a number are read as numbers
     - register: where the value stands in a Modbus device
+    - sunspec: point of a SunSpec device; a number is the model whose point is named like the signal
     - column: column of a CSV file
     - noise: standard deviation of the measurement, in the unit of the signal; learned when absent
     - range: lowest and highest believable value, in the unit of the signal; others are never fused
@@ -280,6 +325,7 @@ class Signal(_Strict, frozen=True):
     time_unit: TimeUnit = "s"
     numeric_strings: bool = False
     register: Register | None = None
+    sunspec: Annotated[int, Meta(ge=1, le=65534)] | SunSpec | None = None
     column: str | None = None
     noise: Positive | None = None
     range: tuple[float, float] | None = None
@@ -602,6 +648,6 @@ class Config(_Strict, frozen=True, kw_only=True, dict=True):
 
 __all__ = [
     "Alarm", "Config", "CsvSource", "Duration", "Http", "Limits", "Log", "ModbusSource", "MqttSource",
-    "MqttUplink", "Register", "Reporting", "Signal", "SimulatedSource", "Source", "Tls", "Twin",
+    "MqttUplink", "Register", "Reporting", "Signal", "SimulatedSource", "Source", "SunSpec", "Tls", "Twin",
     "UserInput", "UserMeasurement", "UserModel", "UserParameter", "UserState",
 ]  # fmt: skip

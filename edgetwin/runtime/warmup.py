@@ -106,7 +106,8 @@ def warmup(engine: Engine | None = None) -> int:
 def _compile(banks: Sequence[Bank]) -> None:
     _compile_wire()
     modbus.crc16(np.frombuffer(b"\0", np.uint8))
-    registers.decode(np.zeros(1, np.uint16), np.zeros(1, registers.PLAN), np.zeros(1))
+    choices, texts = np.zeros(1, registers.CHOICE), np.zeros(1, np.uint8)
+    registers.decode(np.zeros(1, np.uint16), np.zeros(1, registers.PLAN), choices, texts, np.zeros(1))
     one = np.zeros(1, np.int32), np.ones(1, np.int64), np.zeros(1)
     accumulate(np.zeros(1, SUM), *one, 0)
     FrameEncoder("warmup").encode([Report(0, (("", "", ""),), np.zeros(1), np.zeros(1), np.zeros(1, np.uint8))], 0, 0)

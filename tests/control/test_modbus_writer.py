@@ -19,7 +19,6 @@ from edgetwin.control.controller import Controller
 from edgetwin.control.output import make_output
 from edgetwin.control.records import Command, Result
 from edgetwin.errors import ControlError
-from edgetwin.kernels.registers import decode
 from edgetwin.sources.modbus import Links
 from edgetwin.sources.modbus.bindings import Binding, make_block
 from edgetwin.sources.modbus.writer import ModbusWriter, words
@@ -41,7 +40,9 @@ def source(url: str, **extra: Any) -> ModbusSource:
 
 @settings(deadline=None)
 @given(
-    st.sampled_from(["int16", "uint16", "int32", "uint32", "float32", "float64"]),
+    st.sampled_from(
+        ["int16", "uint16", "int32", "uint32", "int48", "uint48", "int64", "uint64", "float32", "float64", "bcd32"]
+    ),
     st.sampled_from(ORDERS),
     st.floats(0, 60_000),
     st.sampled_from([1.0, 0.1, -2.5]),
@@ -49,7 +50,7 @@ def source(url: str, **extra: Any) -> ModbusSource:
 def test_what_is_written_reads_as_the_value(kind: str, order: str, value: float, scale: float) -> None:
     if kind == "int16":
         value = value % 3000
-    if kind.startswith("uint") and scale < 0:
+    if kind.startswith(("uint", "bcd")) and scale < 0:
         scale = -scale
     r = register(kind, order=order, scale=scale, offset=5.0)
     value += 5.0
@@ -60,8 +61,7 @@ def test_what_is_written_reads_as_the_value(kind: str, order: str, value: float,
         assert abs((value - 5.0) / scale) > 32_767
         return
     binding = Binding(0, r)
-    out = np.empty(1)
-    decode(np.array(found, np.uint16), make_block("holding", 10, len(found), [binding]).plan, out)
+    out = make_block("holding", 10, len(found), [binding]).decode(np.array(found, np.uint16))
     exact = 1e-6 * max(abs(value), 1) if kind.startswith("float") else 0.0
     assert abs(out[0] - value) <= abs(scale) / 2 * (not kind.startswith("float")) + exact + 1e-9
 

@@ -12,15 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetwin.config.registers import is_bit_table, read_extent
 from edgetwin.config.schema import Register
-from edgetwin.kernels.registers import KINDS, ORDERS, PLAN, WORDS
-
-BIT_TABLES = ("coil", "discrete")
-
-
-def is_bit_table(table: str) -> bool:
-    """Whether an address of the table is one bit instead of a 16-bit register."""
-    return table in BIT_TABLES
+from edgetwin.sources.modbus.layouts import Layout, make_layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +37,13 @@ class Binding:
 
     @property
     def start(self) -> int:
-        """First address."""
-        return self.register.address
+        """First address that is read for it."""
+        return read_extent(self.register)[0]
 
     @property
     def end(self) -> int:
         """Address after the last."""
-        return self.start + WORDS[KINDS[self.kind]]
+        return read_extent(self.register)[1]
 
     def __str__(self) -> str:
         """``holding 500`` or ``input 20..23``."""
@@ -61,8 +55,7 @@ class Binding:
 class Block:
     """One request: ``count`` registers (or bits) of ``table`` from ``address``, for ``bindings``.
 
-    ``slots`` int32[m] and ``plan`` PLAN[m] say which values come out of it
-    (:func:`edgetwin.kernels.registers.decode`).
+    ``slots`` int32[m] says whose values come out of it, ``layout`` how.
     """
 
     table: str
@@ -70,7 +63,7 @@ class Block:
     count: int
     bindings: tuple[Binding, ...]
     slots: NDArray[np.int32]
-    plan: NDArray[np.void]
+    layout: Layout
 
     @property
     def start(self) -> int:
@@ -85,6 +78,10 @@ class Block:
     def __len__(self) -> int:
         return len(self.slots)
 
+    def decode(self, words: NDArray[np.uint16]) -> NDArray[np.float64]:
+        """float64[m] values of the bindings from the ``count`` registers as read; NaN where there is none."""
+        return self.layout.decode(words)
+
 
 def make_block(table: str, address: int, count: int, bindings: Sequence[Binding]) -> Block:
     """The request that reads ``bindings``, which are ordered by their first address."""
@@ -94,14 +91,5 @@ def make_block(table: str, address: int, count: int, bindings: Sequence[Binding]
         count=count,
         bindings=tuple(bindings),
         slots=np.array([b.slot for b in bindings], np.int32),
-        plan=np.array([_row(b, address) for b in bindings], PLAN),
+        layout=make_layout([b.register for b in bindings], address),
     )
-
-
-def _row(binding: Binding, address: int) -> tuple[float, ...]:
-    r = binding.register
-    code = KINDS[binding.kind]
-    in_word = not is_bit_table(r.table)
-    order = ORDERS[r.order] if in_word else (0, 0)
-    bit = (r.bit or 0) if in_word else 0
-    return (r.scale, r.offset, binding.start - address, WORDS[code], code, *order, bit)

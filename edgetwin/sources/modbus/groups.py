@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgetwin.sources.modbus.bindings import Binding, Block, is_bit_table, make_block
+from edgetwin.config.registers import is_bit_table
+from edgetwin.sources.modbus.bindings import Binding, Block, make_block
 from edgetwin.sources.modbus.plan import Limits, plan_blocks
 from edgetwin.sources.modbus.refusals import BadRegister, BlockSize, Refusals
 from edgetwin.sources.modbus.schedule import Schedule, phase, spread

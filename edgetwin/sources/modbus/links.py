@@ -18,14 +18,14 @@ Key = tuple[ModbusPlace, Tls | None]
 
 
 class Links:
-    """The links in use. ``base`` is the directory from which certificate files are found.
+    """The links in use. ``base`` is the directory from which the files that the configuration names are found.
 
     ``backoff`` makes the pauses of a new link between its attempts to connect; the link's own when absent.
     """
 
     def __init__(self, clock: Clock, base: Path, *, backoff: Callable[[], Backoff] | None = None) -> None:
         self._clock = clock
-        self._base = base
+        self.base = base
         self._backoff = backoff
         self._links: WeakValueDictionary[Key, Link] = WeakValueDictionary()
 
@@ -35,7 +35,7 @@ class Links:
         key = (place, config.tls)
         link = self._links.get(key)
         if link is None:
-            context = tls_context(config.tls, self._base) if place.transport == "tls" else None
+            context = tls_context(config.tls, self.base) if place.transport == "tls" else None
             backoff = self._backoff() if self._backoff is not None else None
             link = Link(place, opener(place, context), self._clock, pipeline=config.pipeline, backoff=backoff)
             self._links[key] = link

@@ -18,8 +18,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from edgetwin.config.modbus_urls import ModbusPlace
+from edgetwin.config.registers import is_bit_table
 from edgetwin.errors import ConfigError
-from edgetwin.sources.modbus.bindings import Binding, Block, is_bit_table, make_block
+from edgetwin.sources.modbus.bindings import Binding, Block, make_block
 from edgetwin.sources.modbus.frames import READ
 
 BITS_MAX = 2000

@@ -20,11 +20,12 @@ import structlog
 
 from edgetwin.clock import NS, Clock
 from edgetwin.config import schema
+from edgetwin.config.sunspec import models_with, own_models, sunspec_of
 from edgetwin.errors import PayloadError
-from edgetwin.kernels.registers import decode
 from edgetwin.ratelimit import RateLimiter
 from edgetwin.records import Batch, Outcome
 from edgetwin.sources.modbus.bindings import Binding
+from edgetwin.sources.modbus.discovery import Discovery
 from edgetwin.sources.modbus.figures import UnitFigures
 from edgetwin.sources.modbus.frames import EXCEPTIONS, UNREACHED, FramingError, LinkError, NoAnswerError, RefusalError
 from edgetwin.sources.modbus.groups import Group, GroupKey, Poll, size_key
@@ -32,6 +33,7 @@ from edgetwin.sources.modbus.link import Words
 from edgetwin.sources.modbus.links import Links
 from edgetwin.sources.modbus.plan import Limits, check_fits, request_words
 from edgetwin.sources.modbus.refusals import RETRY_FIRST_S, SPLITTING, BadRegister, BlockSize
+from edgetwin.sources.modbus.sunspec import Wanted
 
 if TYPE_CHECKING:
     from edgetwin.engine import Engine
@@ -58,7 +60,8 @@ class ModbusSource:
     ) -> None:
         self.config = config
         self.name = config.name
-        self.link = (links or Links(clock, Path())).link(config)
+        links = links or Links(clock, Path())
+        self.link = links.link(config)
         self.up = False
         self.messages = 0
         self.overruns = 0
@@ -69,6 +72,16 @@ class ModbusSource:
         self._sizes: dict[tuple[int, bool], BlockSize] = {}
         self._warnings = RateLimiter(WARN_EVERY_S, clock=clock)
         self._wake = asyncio.Event()
+        models = models_with(config.sunspec_models, links.base) if config.sunspec_models else None
+        self._discovery = Discovery(
+            self.name,
+            self.link,
+            self._limits,
+            self._timeout_s,
+            lambda: own_models() if models is None else models,
+            self._add,
+            self._warnings,
+        )
         self.attach(engine)
 
     @property
@@ -80,6 +93,7 @@ class ModbusSource:
     def last_error(self) -> str:
         """What is amiss: units that do not answer, registers they refuse."""
         faults = [f"unit {unit}: {f.error}" for unit, f in self.units.items() if f.error]
+        faults += self._discovery.errors
         if not faults and not self.up:
             return self.link.last_error or "no unit has answered yet"
         bad = self.refused()
@@ -101,6 +115,7 @@ class ModbusSource:
         self._changed: dict[GroupKey, Group] = {}
         self._heap: list[tuple[int, int, Poll]] = []
         self._pushes = 0
+        self._discovery.forget()
         engine.on_twin(self.bind)
 
     def bind(self, twin: TwinInstance) -> None:
@@ -112,12 +127,13 @@ class ModbusSource:
         ]
         for binding in new:
             check_fits(binding, self._limits)
-        for binding in new:
-            group = self._group(binding.register)
-            group.add(binding)
-            self._changed[group.key] = group
-        if new:
-            self._wake.set()
+        self._add(new)
+        for name, signal in twin.spec.signals.items():
+            if signal.source == self.name and signal.sunspec is not None:
+                point = sunspec_of(name, signal.sunspec)
+                unit = self.config.unit if point.unit is None else point.unit
+                self.units.setdefault(unit, UnitFigures())
+                self._discovery.ask(unit, Wanted(twin.slots[name], f"{twin.name}/{name}", point))
 
     def polls(self) -> list[Poll]:
         """What is asked now."""
@@ -131,11 +147,20 @@ class ModbusSource:
             async with asyncio.TaskGroup() as group:
                 for _ in range(1 if self.link.place.rtu else self.config.pipeline):
                     group.create_task(self._work(), name=f"modbus:{self.name}")
+                group.create_task(self._discovery.run(), name=f"sunspec:{self.name}")
         finally:
             self.up = False
             self.link.release()
 
     # ---- what is due
+
+    def _add(self, bindings: list[Binding]) -> None:
+        for binding in bindings:
+            group = self._group(binding.register)
+            group.add(binding)
+            self._changed[group.key] = group
+        if bindings:
+            self._wake.set()
 
     def _group(self, register: schema.Register) -> Group:
         unit = self.config.unit if register.unit is None else register.unit
@@ -220,8 +245,7 @@ class ModbusSource:
         if not self.up:
             self._came_up()
         block = poll.block
-        value = np.empty(len(block))
-        decode(words.values, block.plan, value)
+        value = block.decode(words.values)
         engine.ingest(
             engine.source_index(self.name),
             Batch(block.slots, np.full(len(block), words.at_ns), value),

@@ -6,20 +6,15 @@ import struct
 
 import numpy as np
 
+from edgetwin.config.registers import BCD, BITS, SIGNED, enum_keys, sentinels, whole_range
 from edgetwin.config.schema import ModbusSource, Register
 from edgetwin.errors import ControlError
-from edgetwin.kernels.registers import ORDERS, decode
+from edgetwin.kernels.registers import ORDERS
 from edgetwin.sources.modbus.bindings import Binding, make_block
 from edgetwin.sources.modbus.frames import FramingError, LinkError, RefusalError, WrongAnswerError
 from edgetwin.sources.modbus.link import Link
 
-_FORMATS = {"int16": ">h", "uint16": ">H", "int32": ">i", "uint32": ">I", "float32": ">f", "float64": ">d"}
-_WHOLE = {
-    "int16": (-(2**15), 2**15 - 1),
-    "uint16": (0, 2**16 - 1),
-    "int32": (-(2**31), 2**31 - 1),
-    "uint32": (0, 2**32 - 1),
-}
+_FLOATS = {"float16": ">e", "float32": ">f", "float64": ">d"}
 
 
 class ModbusWriter:
@@ -32,20 +27,23 @@ class ModbusWriter:
         self._register = register
         binding = Binding(0, register)
         self._block = make_block(register.table, register.address, binding.end - binding.start, [binding])
+        self._rounding = 0.0
 
     @property
     def resolution(self) -> float:
-        """Largest difference between a value and what the register can hold next to it."""
+        """Largest difference between a value and what the register holds for it; of floats, the last one written."""
         r = self._register
-        if r.table == "coil" or r.type in _WHOLE:
-            return abs(r.scale) / 2
-        return 0.0
+        if r.enum or r.type in _FLOATS:
+            return self._rounding
+        return abs(r.scale) / 2
 
     async def write(self, value: float) -> None:
         """Write and have the echo checked; ControlError when the device refuses, is silent or answers wrongly."""
         r = self._register
+        data = words(value, r)
+        self._rounding = abs(float(self._block.decode(np.array(data, np.uint16))[0]) - value)
         try:
-            await self._link.write(self._unit, r.table, r.address, words(value, r), timeout_s=self._timeout_s)
+            await self._link.write(self._unit, r.table, r.address, data, timeout_s=self._timeout_s)
         except RefusalError as exc:
             raise ControlError(f"the device refused the write: {exc}") from exc
         except (LinkError, WrongAnswerError, FramingError, OSError) as exc:
@@ -60,23 +58,51 @@ class ModbusWriter:
             )
         except (RefusalError, LinkError, WrongAnswerError, FramingError, OSError) as exc:
             raise ControlError(f"it cannot be read back: {exc}", sent=True) from exc
-        out = np.empty(1)
-        decode(found.values, block.plan, out)
-        return float(out[0])
+        return float(block.decode(found.values)[0])
 
 
 def words(value: float, register: Register) -> list[int]:
     """The registers (or the coil) that stand for ``value``; ControlError when its type cannot hold it."""
     raw = (value - register.offset) / register.scale
+    if register.enum:
+        raw = _choice(raw, value, register)
     if register.table == "coil":
         return [int(raw >= 0.5)]
-    kind = register.type
-    if kind in _WHOLE:
-        low, high = _WHOLE[kind]
-        raw = round(raw)
-        if not low <= raw <= high:
-            raise ControlError(f"{value:g} does not fit into {kind}", hint="check scale and range of the output")
-    data = struct.pack(_FORMATS[kind], raw)
+    data = _bytes(raw, value, register)
     low_word_first, low_byte_first = ORDERS[register.order]
     found = [int.from_bytes(data[k : k + 2], "little" if low_byte_first else "big") for k in range(0, len(data), 2)]
     return found[::-1] if low_word_first else found
+
+
+def _choice(raw: float, value: float, register: Register) -> float:
+    """The number that stands for ``value`` in the device."""
+    for key, meant in enum_keys(register).items():
+        if abs(meant - raw) <= 1e-9 * max(1.0, abs(raw)):
+            return key
+    raise ControlError(f"{value:g} is none of the values of enum", hint="write one of those the output lists")
+
+
+def _bytes(raw: float, value: float, register: Register) -> bytes:
+    """Most significant byte first."""
+    kind = register.type
+    if kind in _FLOATS:
+        try:
+            data = struct.pack(_FLOATS[kind], raw)
+        except OverflowError:
+            raise _unfit(value, kind) from None
+    else:
+        low, high = whole_range(kind)
+        raw = round(raw)
+        if not low <= raw <= high:
+            raise _unfit(value, kind)
+        size = BITS[kind] // 8
+        digits = int(str(raw), 16) if kind in BCD else raw
+        data = digits.to_bytes(size, "big", signed=kind in SIGNED)
+    if raw in sentinels(register):
+        hint = "the number means no value to the device"
+        raise ControlError(f"{value:g} would be written as {raw:g}, which is listed as invalid", hint=hint)
+    return data
+
+
+def _unfit(value: float, kind: str) -> ControlError:
+    return ControlError(f"{value:g} does not fit into {kind}", hint="check scale and range of the output")

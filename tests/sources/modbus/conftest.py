@@ -7,12 +7,11 @@ import pytest
 
 from edgetwin.config.schema import Register
 from edgetwin.kernels.modbus import crc16
-from edgetwin.kernels.registers import decode
 from edgetwin.sources.modbus.bindings import Binding, make_block
 
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled() -> None:
     block = make_block("holding", 0, 1, [Binding(0, Register(address=0))])
-    decode(np.zeros(1, np.uint16), block.plan, np.zeros(1))
+    block.decode(np.zeros(1, np.uint16))
     crc16(np.zeros(1, np.uint8))

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgetwin.config.registers import BITS
 from edgetwin.config.schema import Register
 from edgetwin.errors import ConfigError
-from edgetwin.kernels.registers import KINDS
 from edgetwin.sources.modbus.bindings import Binding, Block
 from edgetwin.sources.modbus.plan import Limits, plan_blocks
 from tests.sources.modbus.rig import holding
@@ -19,7 +19,7 @@ registers = st.builds(
     Register,
     table=st.sampled_from(["holding", "input", "coil", "discrete"]),
     address=st.integers(0, 400),
-    type=st.sampled_from(sorted(KINDS)),
+    type=st.sampled_from(sorted(BITS)),
 )
 few_registers = st.builds(holding, st.integers(0, 30), st.sampled_from(["uint16", "float32", "float64", "bit"]))
 
@@ -39,7 +39,7 @@ def test_plan_reads_every_value_once_and_within_the_limits(
         bits = block.table in ("coil", "discrete")
         assert 1 <= block.count <= (min(2000, 16 * words_max) if bits else words_max)
         covered = [False] * block.count
-        for slot, row in zip(block.slots, block.plan, strict=True):
+        for slot, row in zip(block.slots, block.layout.plan, strict=True):
             binding = bindings[slot]
             assert binding.register.table == block.table
             assert block.address + row["at"] == binding.start

@@ -14,15 +14,26 @@ import pytest
 from structlog.testing import capture_logs
 
 from edgetwin.clock import SystemClock
+from edgetwin.config.registers import WORDS
 from edgetwin.config.schema import ModbusSource as Config
 from edgetwin.config.schema import Register
 from edgetwin.errors import EdgetwinError
-from edgetwin.kernels.registers import KINDS, ORDERS, WORDS
+from edgetwin.kernels.registers import ORDERS
 from edgetwin.sources.modbus import ModbusSource
 from tests.conftest import free_port
 from tests.sources.modbus.rig import Pauses, Recorder, holding, lying, make, replying, running, serving, simulated, twin
 
-FORMATS = {"int16": ">h", "uint16": ">H", "int32": ">i", "uint32": ">I", "float32": ">f", "float64": ">d"}
+FORMATS = {
+    "int16": ">h",
+    "uint16": ">H",
+    "int32": ">i",
+    "uint32": ">I",
+    "float32": ">f",
+    "float64": ">d",
+    "float16": ">e",
+    "int64": ">q",
+    "uint64": ">Q",
+}
 
 
 def to_words(kind: str, order: str, value: float) -> list[int]:
@@ -39,6 +50,9 @@ async def test_every_type_in_every_order_from_both_register_tables() -> None:
         "uint32": 4123456789,
         "float32": 50.2400016784668,
         "float64": -1.0e-200,
+        "float16": 0.5,
+        "int64": -(2**52) - 1,
+        "uint64": 2**53 - 1,
     }
     memory: list[int] = []
     wanted: list[Register] = []
@@ -49,7 +63,7 @@ async def test_every_type_in_every_order_from_both_register_tables() -> None:
                 wanted.append(Register(table=table, address=len(memory), type=kind, order=order))
                 expected.append(value)
             memory += to_words(kind, order, value)
-            assert len(to_words(kind, order, value)) == WORDS[KINDS[kind]]
+            assert len(to_words(kind, order, value)) == WORDS[kind]
     port, engine = free_port(), Recorder(twin(*wanted))
     source = make(port, engine)
     before = SystemClock().wall_ns()

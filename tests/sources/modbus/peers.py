@@ -20,9 +20,9 @@ from pymodbus.server import ModbusSerialServer, ModbusTcpServer, ModbusTlsServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from edgetwin.config.schema import Tls
+from tests.certificates import make_authority, make_certificate
 from tests.conftest import free_port
 from tests.sources.modbus.hostile import Bus, Port, value_of
-from tests.sources.test_mqtt_links import make_certificates
 
 HOST = "127.0.0.1"
 KINDS = ("tcp", "tls", "udp", "rtuovertcp", "rtu")
@@ -115,7 +115,8 @@ async def pymodbus_peer(kind: str, folder: Path, units: tuple[int, ...] = (1, 2)
 
 def server_context(folder: Path) -> ssl.SSLContext:
     if not (folder / "ca.pem").exists():
-        make_certificates(folder, f"IP:{HOST}")
+        make_authority(folder, "ca")
+        make_certificate(folder, "server", f"IP:{HOST}")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem", folder / "server.key")
     return context

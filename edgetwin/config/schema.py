@@ -288,6 +288,7 @@ class Twin(_Strict, frozen=True, kw_only=True):
     - stale_after: silence after which the estimate is no longer good; ten mean intervals and 5 s when absent
     - gate: how many standard deviations from its prediction a sample may lie
     - gate_rejects: samples rejected in a row after which the twin starts again from what it hears
+    - isolate: whether a sensor that the twin's other sensors contradict is put aside; it is told in any case
     - signals: the measured series by name
     - report: cadence and tolerance of the reports
     - alarms: alarms on the states
@@ -300,6 +301,7 @@ class Twin(_Strict, frozen=True, kw_only=True):
     stale_after: Duration | None = None
     gate: Positive = 5.0
     gate_rejects: Annotated[int, Meta(ge=1, le=1000)] = 5
+    isolate: bool = True
     signals: Annotated[dict[str, Signal], Meta(min_length=1)]
     report: Reporting = Reporting()
     alarms: list[Alarm] = []

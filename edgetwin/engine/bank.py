@@ -34,6 +34,8 @@ REASONS = (
     "samples rejected",
     "inconsistent",
 )
+GENERAL_REASONS = ("samples rejected", "inconsistent")
+"""Reasons that give way to what the health of the filter says in particular (edgetwin.engine.health)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,11 @@ class Bank:
 
     def signal(self, place: int, unit: str) -> SignalStatus:
         """The last sample at a place."""
+        raise NotImplementedError
+
+    def channel_fields(self, c: int) -> tuple[str, str, str, str, str, str]:
+        """Fields of a channel: innovation, its variance, last value, its time, counters of fused and gated samples. The
+        first two are empty for an input of the model."""
         raise NotImplementedError
 
     def innovations(
@@ -178,6 +185,10 @@ class SignalBank(Bank):
             fused=int(row["fused"]),
             gated=int(row["gated"]),
         )
+
+    def channel_fields(self, c: int) -> tuple[str, str, str, str, str, str]:
+        del c  # there is one
+        return "y", "s", "z", "t_seen", "fused", "gated"
 
     def innovations(
         self, after: NDArray[np.void], channel: NDArray[np.int64], raw: NDArray[np.float64], outcome: NDArray[np.uint8]

@@ -79,6 +79,10 @@ class EquationBank(Bank):
             gated=int(row[f"gated_of{c}"]),
         )
 
+    def channel_fields(self, c: int) -> tuple[str, str, str, str, str, str]:
+        judged = (f"y{c}", f"s{c}") if c < len(self.model.measurements) else ("", "")
+        return *judged, f"z{c}", f"t_seen{c}", f"fused_of{c}", f"gated_of{c}"
+
     def innovations(
         self, after: NDArray[np.void], channel: NDArray[np.int64], raw: NDArray[np.float64], outcome: NDArray[np.uint8]
     ) -> NDArray[np.float64]:

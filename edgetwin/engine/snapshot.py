@@ -2,7 +2,7 @@
 
 One msgpack map: ``version``, ``gateway``, ``ledger`` (source name -> [received, outcomes...]), ``twins``
 (template name, captures) for the twins that templates made, and ``banks`` (model -> dtype description,
-keys, raw rows). A file wrapper with a checksum is the runtime's business.
+keys, raw rows), and ``health`` (what the filters have shown of themselves, and the sensors put aside). A file wrapper with a checksum is the runtime's business.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def dump(engine: Engine) -> bytes:
             }
             for bank in engine.banks
         },
+        "health": engine.health.dump(engine.isolation.names) | {"aside": engine.isolation.dump()},
     }
     return bytes(msgpack.packb(document))
 
@@ -56,6 +57,9 @@ def load(engine: Engine, blob: bytes, t_max: int) -> int:
             saved = document["banks"].get(bank.name)
             if saved is not None:
                 restored += _restore_bank(bank, saved, t_max)
+        if restored and "health" in document:
+            engine.health.load(document["health"], engine.isolation.names)
+            engine.isolation.load(document["health"]["aside"])
         _restore_ledger(engine, document["ledger"])
     except (ValueError, KeyError, TypeError, AttributeError, msgpack.UnpackException) as exc:
         raise JournalError(f"snapshot cannot be read: {exc!r}") from exc

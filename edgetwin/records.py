@@ -76,8 +76,8 @@ class SignalHealth:
     ``nis`` mean normalised innovation squared, which chance leaves within ``nis_low`` and ``nis_high``; ``bias`` mean
     innovation in its own standard deviations; ``whiteness`` correlation of an innovation with the one before;
     ``gate_rate`` share of samples rejected; ``samples`` that the figures stand on; ``finding`` what is wrong with the
-    innovations (``ok``); ``fault`` what is wrong with the sensor or the process (``ok``); ``confidence`` 0 to 1 that it is.
-    ``weighed`` is false while the sensor's samples are put aside.
+    innovations (``ok``); ``fault`` what is wrong with the sensor or the process (``ok``); ``confidence`` 0 to 1 that it
+    is. ``weighed`` is false while the sensor's samples are put aside.
     """
 
     nis: float

@@ -1,8 +1,8 @@
 """Filter health: is each twin as right as it says it is?
 
-After every batch a kernel reads the innovations that the filters left in their rows (edgetwin.kernels.health). Once a second
-of the engine's time the figures of the whole fleet are judged, and what is found joins the quality of the twin. The figures
-belong to what has been seen, not to the state: a late sample does not rewind them.
+After every batch a kernel reads the innovations that the filters left in their rows (edgetwin.kernels.health). Once a
+second of the engine's time the figures of the whole fleet are judged, and what is found joins the quality of the twin.
+The figures belong to what has been seen, not to the state: a late sample does not rewind them.
 """
 
 from __future__ import annotations
@@ -47,9 +47,18 @@ REASONS = (
     "too unsure",
     "often rejected",
 )
-NO_VERDICT, SENSOR_BIASED, SENSOR_DRIFTS, PROCESS = range(4)
-VERDICTS = ("", "biased", "drifting", "process_change")
-_VERDICT_REASONS = ("", "sensor biased, not used", "sensor drifts, not used", "process changed")
+NO_VERDICT, SENSOR_BIASED, SENSOR_DRIFTS, SENSOR_STUCK, SENSOR_NOISY, PROCESS = range(6)
+VERDICTS = ("", "biased", "drifting", "stuck", "noisy", "process_change")
+FAULTS = ("ok", "sensor_or_process", "dropout", "spiking", *VERDICTS[1:])
+"""What a signal's fault may be."""
+_VERDICT_REASONS = (
+    "",
+    "sensor biased, not used",
+    "sensor drifts, not used",
+    "sensor stuck, not used",
+    "sensor noisy, weighed less",
+    "process changed",
+)
 PLAIN_FAULTS = (kernel.STUCK, kernel.DROPOUT, kernel.SPIKING, kernel.NOISY)
 """Findings that are faults of the sensor by themselves."""
 SUSPECT = (kernel.BIASED, kernel.LAGGING, kernel.TOO_SURE, kernel.REJECTING)
@@ -58,8 +67,8 @@ JUDGE_EVERY_NS = NS
 
 
 class Health:
-    """Figures of every slot: ``slots`` HEALTH[n], ``finding`` uint8[n] indices into KINDS as judged last, ``verdict`` uint8[n]
-    and ``confidence`` float32[n] as found by isolation (edgetwin.engine.isolation)."""
+    """Figures of every slot: ``slots`` HEALTH[n], ``finding`` uint8[n] indices into KINDS as judged last, ``verdict``
+    uint8[n] and ``confidence`` float32[n] as found by isolation (edgetwin.engine.isolation)."""
 
     def __init__(self, banks: Sequence[Bank]) -> None:
         self._banks = banks
@@ -110,7 +119,8 @@ class Health:
         return self._numbers[2, : self._used]
 
     def add(self, number: int, place: int, twin: int, stale_ns: int) -> None:
-        """The next slot: its bank's number, its place there, the index of its twin, and its stale limit (0: automatic)."""
+        """The next slot: its bank's number, its place there, the index of its twin, and its stale limit (0:
+        automatic)."""
         if self._used == len(self._slots):
             self._slots, self._judged, self._verdicts, self._confidences = (
                 np.concatenate([a, np.zeros_like(a)])
@@ -127,8 +137,8 @@ class Health:
     def feed(
         self, number: int, slot: NDArray[np.int32], slot_bank: NDArray[np.int16], after: NDArray[np.void] | None = None
     ) -> None:
-        """Take note of what a batch (``slot`` int32[n]) has done to the rows of a bank, or of the rows ``after`` each of
-        its samples."""
+        """Take note of what a batch (``slot`` int32[n]) has done to the rows of a bank, or of the rows ``after`` each
+        of its samples."""
         rows = self._banks[number].rows if after is None else after
         if not len(rows):
             return
@@ -195,7 +205,7 @@ class Health:
     def fault(self, slot: int) -> str:
         """What the sensor or the process has, by the last judgement."""
         finding, verdict = int(self.finding[slot]), int(self.verdict[slot])
-        if verdict in (SENSOR_BIASED, SENSOR_DRIFTS) or (verdict == PROCESS and finding not in PLAIN_FAULTS):
+        if verdict and (verdict != PROCESS or finding not in PLAIN_FAULTS):
             return VERDICTS[verdict]
         if finding in PLAIN_FAULTS:
             return KINDS[finding]

@@ -1,12 +1,13 @@
 """Sensor against process: bad sensors of twins with redundancy are found, put aside, and taken back when they are well.
 
-A twin whose model has two or more measured signals is put on trial (edgetwin.engine.trials) when a signal is suspect or its
-filter has started again. A sensor found guilty is de-weighted: its variance in the row is inflated, so that its samples carry
-no weight but are still compared with what the others make of it. The twin goes on from the state of the filter that was
-blind to it. When the sensor agrees again over RESTORE_SAMPLES samples its variance is as it was. A sensor that is stuck or
-noisy is known without a trial.
+A twin whose model has two or more measured signals is put on trial (edgetwin.engine.trials) when a signal is suspect or
+its filter has started again. A sensor found guilty is de-weighted: its variance in the row is inflated, so that its
+samples carry no weight but are still compared with what the others make of it. The twin goes on from the state of the
+filter that was blind to it. When the sensor agrees again over RESTORE_SAMPLES samples its variance is as it was. A
+sensor that is stuck or noisy is known without a trial.
 
-A twin with ``lateness`` begins its history anew when a sensor is put aside or taken back: samples from before are then late.
+A twin with ``lateness`` begins its history anew when a sensor is put aside or taken back: samples from before are then
+late.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from edgetwin.records import Batch
 TRIALS_MAX = 32
 """Trials at one time; other suspects wait."""
 RESTORE_SAMPLES = 100
-_WITHOUT_TRIAL = (kernel.STUCK, kernel.NOISY)
+CERTAIN = 0.999
+_WITHOUT_TRIAL = {kernel.STUCK: state.SENSOR_STUCK, kernel.NOISY: state.SENSOR_NOISY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,8 @@ class Isolation:
                 trial.feed(channel, batch.t_ns[hit[mine]], batch.value[hit[mine]], t_max)
 
     def act(self) -> None:
-        """After a judgement: end trials, begin others, put sensors aside and take them back, and tell what has changed."""
+        """After a judgement: end trials, begin others, put sensors aside and take them back, and tell what has
+        changed."""
         self._end_trials()
         self._take_back()
         self._put_aside_plainly()
@@ -166,8 +169,10 @@ class Isolation:
         return slots
 
     def _end_trials(self) -> None:
+        fits = 1
         for key, trial in list(self._trials.items()):
-            decision = trial.decide()
+            decision = trial.decide(may_fit=fits > 0)
+            fits -= decision.fitted
             if decision.verdict is Verdict.OPEN:
                 continue
             del self._trials[key]
@@ -183,7 +188,7 @@ class Isolation:
 
     def _convict(self, redundant: Redundant, trial: Trial, decision: Decision) -> None:
         channel = trial.hypotheses[decision.index].channel
-        slot, name = next((s, n) for c, s, n in redundant.signals if c == channel)
+        slot = next(s for c, s, _ in redundant.signals if c == channel)
         health = self._health
         health.verdict[slot] = state.SENSOR_DRIFTS if trial.drifts(decision.index) else state.SENSOR_BIASED
         health.confidence[slot] = decision.confidence
@@ -206,10 +211,14 @@ class Isolation:
             self._health.verdict[slot] = state.PROCESS
             self._health.confidence[slot] = decision.confidence
         at = trial.hypotheses[decision.index].state if decision.index >= 0 else -1
-        where = list(trial.bank.model.states)[at] if at >= 0 else ""
-        t_ns = int(trial.bank.rows[redundant.row]["t"])
+        model = trial.bank.model
         self._events.add(
-            "process_change", t_ns, twin=redundant.twin, state=where, confidence=round(decision.confidence, 3)
+            "process_change",
+            int(trial.bank.rows[redundant.row]["t"]),
+            twin=redundant.twin,
+            state=list(model.states)[at] if at >= 0 else "",
+            parameter=list(model.parameters)[decision.parameter] if decision.parameter >= 0 else "",
+            confidence=round(decision.confidence, 3),
         )
 
     def _forget_settled(self) -> None:
@@ -225,17 +234,20 @@ class Isolation:
     # ---- sensors put aside
 
     def _put_aside_plainly(self) -> None:
-        for slot in np.flatnonzero(np.isin(self._health.finding, _WITHOUT_TRIAL)).tolist():
+        for slot in np.flatnonzero(np.isin(self._health.finding, list(_WITHOUT_TRIAL))).tolist():
             redundant = self._of_slot.get(slot)
-            if redundant is None or slot in self._aside:
+            finding = int(self._health.finding[slot])
+            if redundant is None or slot in self._aside or self._doubted.get(slot) != state.KINDS[finding]:
                 continue
             if sum(s not in self._aside for _, s, _ in redundant.signals) < 2:
                 continue  # the last one is better than none
             c, row = self._health.channel_of[slot], self._banks[redundant.number].rows[redundant.row]
-            h, finding = self._health.slots[slot], self._health.finding[slot]
             noisy = finding == kernel.NOISY
-            extra = float((h["nis"] - 1.0) * row[f"s{c}"]) if noisy else blind_variance(row, int(c))
-            self._put_aside(slot, redundant, extra, state.KINDS[finding])
+            more = float((self._health.slots[slot]["nis"] - 1.0) * row[f"s{c}"])
+            self._health.verdict[slot] = _WITHOUT_TRIAL[finding]
+            self._health.confidence[slot] = CERTAIN
+            self._put_aside(slot, redundant, more if noisy else blind_variance(row, int(c)), state.KINDS[finding])
+            self._tell_fault(slot, state.KINDS[finding], CERTAIN)
 
     def _put_aside(self, slot: int, redundant: Redundant, extra: float, fault: str) -> None:
         c, row = self._health.channel_of[slot], self._banks[redundant.number].rows[redundant.row]
@@ -273,14 +285,11 @@ class Isolation:
         found = {
             int(slot): state.KINDS[health.finding[slot]]
             for slot in np.flatnonzero(np.isin(health.finding, state.PLAIN_FAULTS) & (health.verdict == 0))
+            if not (self._on_trial[slot] and health.finding[slot] == kernel.SPIKING)
         }
         for slot, fault in found.items():
-            if (
-                self._doubted.get(slot) == fault
-                and self._told.get(slot) != fault
-                and slot not in self._aside.keys() - found.keys()
-            ):
-                self._tell_fault(slot, fault, 1.0 - float(np.exp(kernel.STUCK_LOG)))
+            if self._doubted.get(slot) == fault and self._told.get(slot) != fault:
+                self._tell_fault(slot, fault, CERTAIN)
         self._doubted = found
         for slot in [s for s in self._told if s not in found and s not in self._aside and not health.verdict[s]]:
             fault = self._told.pop(slot)
@@ -316,7 +325,7 @@ class Isolation:
     def load(self, saved: list[list[Any]]) -> None:
         """Put the sensors aside again; a variance that the configuration now fixes is taken from there."""
         slots = {name: slot for slot, name in enumerate(self._names)}
-        for twin, signal, variance, learned, extra, fault, verdict, confidence in saved:
+        for twin, signal, variance, _, extra, fault, verdict, confidence in saved:
             slot = slots.get((twin, signal), -1)
             redundant = self._of_slot.get(slot)
             if redundant is None:

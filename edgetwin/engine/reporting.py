@@ -19,7 +19,6 @@ from edgetwin.engine.events import EventLog
 from edgetwin.engine.twins import TwinInstance
 from edgetwin.records import Report
 
-
 QualityOfRows = Callable[[int, int], NDArray[np.uint8]]
 """From the number of a bank and an instant in ns to the quality of each row, uint8[rows]."""
 

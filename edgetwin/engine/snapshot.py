@@ -1,8 +1,9 @@
 """The engine's state as bytes, and back.
 
-One msgpack map: ``version``, ``gateway``, ``ledger`` (source name -> [received, outcomes...]), ``twins``
-(template name, captures) for the twins that templates made, and ``banks`` (model -> dtype description,
-keys, raw rows), and ``health`` (what the filters have shown of themselves, and the sensors put aside). A file wrapper with a checksum is the runtime's business.
+One msgpack map: ``version``, ``gateway``, ``ledger`` (source name -> [received, outcomes...]), ``twins`` (template
+name, captures) for the twins that templates made, and ``banks`` (model -> dtype description, keys, raw rows), and
+``health`` (what the filters have shown of themselves, and the sensors put aside). A file wrapper with a checksum is the
+runtime's business.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """A trial: which single fault explains what a twin of several sensors sees?
 
-Structured residuals (Gertler, "Fault Detection and Diagnosis in Engineering Systems", 1998, chapter 7) by a bank of filters
-(Willsky, "A survey of design methods for failure detection in dynamic systems", Automatica 12, 1976). Each hypothesis is a
-copy of the twin's row, wide open at the start, that is blind to one fault: for a sensor, its measurement noise is made so
-large that its samples carry no weight; for the process, the noise of one state is made so large that an unknown input to
-it is followed. All are fed the same samples by the twin's own kernel. The filter that is blind to the true fault is
-consistent with all else; the others are not. Where removing a sensor and freeing a state explain the samples equally well
-the model holds no redundancy for this sensor, and nothing is concluded.
+Structured residuals (Gertler, "Fault Detection and Diagnosis in Engineering Systems", 1998, chapter 7) by a bank of
+filters (Willsky, "A survey of design methods for failure detection in dynamic systems", Automatica 12, 1976). Each
+hypothesis is a copy of the twin's row, wide open at the start, that is blind to one fault: for a sensor, its
+measurement noise is made so large that its samples carry no weight; for the process, the noise of one state is made so
+large that an unknown input to it is followed. All are fed the same samples by the twin's own kernel. The filter that is
+blind to the true fault is consistent with all else; the others are not. Where removing a sensor and freeing a state
+explain the samples equally well the model holds no redundancy for this sensor, and nothing is concluded. Nor is it
+where a changed parameter explains as much as a bad sensor (edgetwin.engine.parameter_fit).
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetwin.engine.bank import HISTORY_LENGTH
 from edgetwin.engine.equation_bank import EquationBank
 from edgetwin.engine.health import blank, views
+from edgetwin.engine.parameter_fit import Sample, explaining
 from edgetwin.kernels import health as kernel
-from edgetwin.model.ordering import make_history
+from edgetwin.model.ordering import History, make_history
 from edgetwin.records import OUTCOMES
 
 SAMPLES_LEAST = 40
@@ -58,17 +59,21 @@ class Hypothesis:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``index`` of the hypothesis that holds, -1: none; ``confidence`` 0 to 1."""
+    """``index`` of the hypothesis that holds, -1: none; ``confidence`` 0 to 1; ``parameter`` whose change would explain
+    it, -1: none or several."""
 
     verdict: Verdict
     index: int = -1
     confidence: float = 0.0
+    parameter: int = -1
+    fitted: bool = False
 
 
 @dataclass(slots=True)
 class Trial:
-    """The hypotheses about one row: ``rows`` one each, ``slots`` HEALTH[hypotheses * channels]; ``channels`` are the channels
-    that count. ``seen`` are (t in ns, innovations float64[hypotheses]) of each blind sensor, for telling drift from bias."""
+    """The hypotheses about one row: ``rows`` one each, ``slots`` HEALTH[hypotheses * channels]; ``channels`` are the
+    channels that count. ``seen`` are (t in ns, innovations float64[hypotheses]) of each blind sensor, for telling drift
+    from bias."""
 
     bank: EquationBank
     row: int
@@ -78,7 +83,11 @@ class Trial:
     slots: NDArray[np.void]
     columns: NDArray[np.int64]
     place: NDArray[np.int32]
+    begun: NDArray[np.void]
+    no_history: History
+    samples: list[Sample] = field(default_factory=list)
     seen: list[tuple[int, int, float]] = field(default_factory=list)
+    fit_again: int = 0
 
     @classmethod
     def of(cls, bank: EquationBank, row: int, channels: tuple[int, ...], columns: NDArray[np.int64]) -> Trial:
@@ -92,6 +101,8 @@ class Trial:
         for c in range(bank.channels):
             rows[f"learn_of{c}"] = 0
             rows[f"rejects_of{c}"] = 0
+        begun = rows[:1].copy()
+        begun["gate"] = np.inf  # what is fitted must not depend on what is rejected
         for k, hypothesis in enumerate(hypotheses):
             if hypothesis.channel >= 0:
                 rows[f"r{hypothesis.channel}"][k] += blind_variance(rows[k], hypothesis.channel)
@@ -100,7 +111,7 @@ class Trial:
         slots = np.zeros(count * bank.channels, kernel.HEALTH)
         blank(slots)
         place = np.arange(count * bank.channels, dtype=np.int32)
-        trial = cls(bank, row, channels, hypotheses, rows, slots, columns, place)
+        trial = cls(bank, row, channels, hypotheses, rows, slots, columns, place, begun, make_history(rows.dtype, 0, 1))
         trial._start_counters()
         return trial
 
@@ -111,22 +122,32 @@ class Trial:
         if len(channel) > SINGLY_MAX:
             self._feed(channel[SINGLY_MAX:], t_ns[SINGLY_MAX:], value[SINGLY_MAX:], t_max)
 
-    def decide(self) -> Decision:
-        """The end of the trial, or OPEN."""
+    def decide(self, *, may_fit: bool) -> Decision:
+        """The end of the trial, or OPEN. Looking for parameters takes some milliseconds: OPEN when that may not be."""
         alarmed, deviation = self._judge()
         least, most = self._samples()
-        consistent = np.flatnonzero(~alarmed)
-        if least < SAMPLES_LEAST and most < SAMPLES_MAX:
-            return Decision(Verdict.OPEN)
-        sensors = [k for k in consistent.tolist() if self.hypotheses[k].channel >= 0]
-        if len(sensors) == 1 and len(consistent) == 1 and least >= SAMPLES_LEAST:
-            return Decision(Verdict.SENSOR, sensors[0], self._confidence(sensors[0], deviation))
-        if len(consistent) and not sensors:
-            best = int(consistent[0]) if len(consistent) == 1 else -1
-            return Decision(Verdict.PROCESS, best, self._confidence(int(consistent[0]), deviation))
-        if not len(consistent) and least >= SAMPLES_NONE:
-            return Decision(Verdict.PROCESS)
+        consistent = np.flatnonzero(~alarmed).tolist()
+        sensors = [k for k in consistent if self.hypotheses[k].channel >= 0]
+        if least >= SAMPLES_LEAST and len(sensors) == 1 and len(consistent) == 1:
+            if least >= self.fit_again:
+                return self._convict(sensors[0], deviation, least) if may_fit else Decision(Verdict.OPEN)
+        elif least >= SAMPLES_LEAST and not sensors and (consistent or least >= SAMPLES_NONE):
+            return self._process(consistent, deviation) if may_fit else Decision(Verdict.OPEN)
         return Decision(Verdict.UNDECIDED if most >= SAMPLES_MAX else Verdict.OPEN)
+
+    def _convict(self, index: int, deviation: NDArray[np.float64], samples: int) -> Decision:
+        """One sensor explains all; unless a parameter does as well, which more samples may tell apart."""
+        if self._parameters():
+            self.fit_again = samples + samples // 2
+            return Decision(Verdict.OPEN, fitted=True)
+        return Decision(Verdict.SENSOR, index, self._confidence(index, deviation), fitted=True)
+
+    def _process(self, consistent: list[int], deviation: NDArray[np.float64]) -> Decision:
+        """No sensor explains it."""
+        index = consistent[0] if len(consistent) == 1 else -1
+        confidence = self._confidence(consistent[0], deviation) if consistent else 0.0
+        found = self._parameters()
+        return Decision(Verdict.PROCESS, index, confidence, found[0] if len(found) == 1 else -1, fitted=True)
 
     def drifts(self, index: int) -> bool:
         """Whether the error of the sensor that hypothesis ``index`` puts aside grows, rather than stands."""
@@ -142,27 +163,48 @@ class Trial:
         slope = float(t @ y) / spread
         left = y - y.mean() - slope * t
         error = np.sqrt(float(left @ left) / max(len(t) - 2, 1) / spread)
-        return abs(slope) > 6.0 * error and abs(slope) * (t[-1] - t[0]) > 0.3 * abs(float(y.mean()))
+        return bool(abs(slope) > 6.0 * error) and abs(slope) * (t[-1] - t[0]) > 0.3 * abs(float(y.mean()))
+
+    def _parameters(self) -> list[int]:
+        """Parameters a change of which would explain the samples."""
+        count = len(self.bank.model.parameters)
+        return [k for k, _ in explaining(self.begun, self.samples, self.channels, count, self._feed_rows)]
+
+    def _feed_rows(self, rows: NDArray[np.void], sample: Sample) -> None:
+        """One sample into each of ``rows``."""
+        c, t_ns, value = sample
+        place = np.arange(len(rows), dtype=np.int32) * self.bank.channels + c
+        self._update(rows, place, np.full(len(rows), t_ns), np.full(len(rows), value), t_ns)
+
+    def _update(
+        self,
+        rows: NDArray[np.void],
+        place: NDArray[np.int32],
+        t_ns: NDArray[np.int64],
+        value: NDArray[np.float64],
+        t_max: int,
+    ) -> None:
+        """Samples at ``place`` int32[n] of rows that are not the bank's."""
+        self.bank.kernels.update(
+            rows,
+            np.zeros(len(place), np.int16),
+            place,
+            0,
+            np.arange(len(place), dtype=np.int32),
+            t_ns,
+            value,
+            t_max,
+            0,
+            np.zeros((1, len(OUTCOMES)), np.int64),
+            self.no_history,
+        )
 
     def _feed(
         self, channel: NDArray[np.int32], t_ns: NDArray[np.int64], value: NDArray[np.float64], t_max: int
     ) -> None:
         count, width = len(self.hypotheses), self.bank.channels
         slot = (np.arange(count, dtype=np.int32)[:, None] * width + channel).ravel()
-        one_bank = np.zeros(len(self.place), np.int16)
-        self.bank.kernels.update(
-            self.rows,
-            one_bank,
-            self.place,
-            0,
-            slot,
-            np.tile(t_ns, count),
-            np.tile(value, count),
-            t_max,
-            0,
-            np.zeros((1, len(OUTCOMES)), np.int64),
-            make_history(self.rows.dtype, 0, HISTORY_LENGTH),
-        )
+        self._update(self.rows, slot, np.tile(t_ns, count), np.tile(value, count), t_max)
         row_of, channel_of = np.divmod(self.place, width)
         kernel.feed(
             self.slots,
@@ -170,12 +212,14 @@ class Trial:
             self.columns,
             row_of.astype(np.int32),
             channel_of.astype(np.int32),
-            one_bank,
+            np.zeros(len(self.place), np.int16),
             0,
             slot,
             1.0 / SAMPLES_MAX,
             False,
         )
+        if len(self.samples) < SAMPLES_MAX and len(channel) == 1:
+            self.samples.append((int(channel[0]), int(t_ns[0]), float(value[0])))
         for k, hypothesis in enumerate(self.hypotheses):
             if hypothesis.channel in channel and len(self.seen) < SAMPLES_MAX * count:
                 self.seen.append((k, int(t_ns[-1]), float(self.rows[f"y{hypothesis.channel}"][k])))
@@ -211,7 +255,8 @@ class Trial:
 
     @staticmethod
     def _confidence(best: int, deviation: NDArray[np.float64]) -> float:
-        """1 - exp(-(z₂² - z₁²)/2): the likelihood of the runner-up against that of the winner, by their largest deviations."""
+        """1 - exp(-(z₂² - z₁²)/2): the likelihood of the runner-up against that of the winner, by their largest
+        deviations."""
         others = np.delete(deviation, best)
         if not len(others):
             return 0.0

@@ -1,11 +1,11 @@
 """How well filters foresee their samples: figures per signal, fed from what any filter leaves in its row.
 
-One kernel serves every model: it sees rows as ``floats`` float64[n, width] and ``longs`` int64[n, width], two views of the
-same bytes, and finds the fields of a channel by a table of column numbers. With y the innovation, s its variance and
-u = y / sqrt(s), a consistent filter has u white and of unit variance (Bar-Shalom, Li, Kirubarajan, "Estimation with
+One kernel serves every model: it sees rows as ``floats`` float64[n, width] and ``longs`` int64[n, width], two views of
+the same bytes, and finds the fields of a channel by a table of column numbers. With y the innovation, s its variance
+and u = y / sqrt(s), a consistent filter has u white and of unit variance (Bar-Shalom, Li, Kirubarajan, "Estimation with
 Applications to Tracking and Navigation", 2001, section 5.4). Kept, with exponentially fading memory of about MEMORY
-samples: mean u (``bias``), mean u² (``nis``), mean u_k u_(k-1) (``pair``), and the share of gated samples; and two cumulative
-sums of u (Page, "Continuous inspection schemes", Biometrika 41, 1954).
+samples: mean u (``bias``), mean u² (``nis``), mean u_k u_(k-1) (``pair``), and the share of gated samples; and two
+cumulative sums of u (Page, "Continuous inspection schemes", Biometrika 41, 1954).
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ HEALTH = np.dtype(
 )
 """One signal, 128 bytes.
 
-``z``, ``t`` last sample and its time in ns; ``rest`` the value at which it once stood still for long (NaN: none); ``extra``
-variance by which its noise is inflated in the row; ``fused``, ``gated`` the row's counters when last seen; ``stale_ns`` as
-configured; ``last`` the last u (NaN: not to be paired); ``up``, ``down`` cumulative sums; ``interval`` mean s between samples;
-``run_mean`` mean length of runs of one value; counts: ``n`` innovations, ``pairs``, ``seen`` samples, ``runs`` ended, ``run``
-length of this one, ``gated_run`` gated in a row, ``sound`` the ``n`` at which it was last found consistent (0: never); ``twin`` index.
+``z``, ``t`` last sample and its time in ns; ``rest`` the value at which it once stood still for long (NaN: none);
+``extra`` variance by which its noise is inflated in the row; ``fused``, ``gated`` the row's counters when last seen;
+``stale_ns`` as configured; ``last`` the last u (NaN: not to be paired); ``up``, ``down`` cumulative sums; ``interval``
+mean s between samples; ``run_mean`` mean length of runs of one value; counts: ``n`` innovations, ``pairs``, ``seen``
+samples, ``runs`` ended, ``run`` length of this one, ``gated_run`` gated in a row, ``sound`` the ``n`` at which it was
+last found consistent (0: never); ``twin`` index.
 """
 
 Y, S, Z, T, FUSED, GATED = range(6)
@@ -48,7 +49,8 @@ GATE_GAIN_LEAST = 0.005
 CLIP = 6.0
 CUSUM_SLACK = 0.5
 CUSUM_LIMIT = 12.0
-"""One false alarm in 500,000 samples (Siegmund, "Sequential Analysis", 1985, eq. 2.56); a shift of one σ in about 24."""
+"""One false alarm in 500,000 samples (Siegmund, "Sequential Analysis", 1985, eq. 2.56); a shift of one σ in about
+24."""
 SAMPLES_LEAST = 30
 GATE_SAMPLES_LEAST = 100
 DEVIATIONS = 4.5
@@ -78,10 +80,10 @@ def feed(
 ) -> None:
     """Take note of what a batch has done to the rows of one bank.
 
-    health HEALTH[slots]. floats, longs: see the module. columns int64[channels, COLUMNS]: where a channel's fields are, -1:
-    it is an input. row_of, channel_of int32[slots]; slot_bank int16[slots]. slot int32[n]: the batch; samples of other banks
-    are passed over. When ``direct`` rows belong to the bank's samples one by one, else a slot that comes twice is seen as its
-    last sample left it. gain_least: that of the fading means.
+    health HEALTH[slots]. floats, longs: see the module. columns int64[channels, COLUMNS]: where a channel's fields are,
+    -1: it is an input. row_of, channel_of int32[slots]; slot_bank int16[slots]. slot int32[n]: the batch; samples of
+    other banks are passed over. When ``direct`` rows belong to the bank's samples one by one, else a slot that comes
+    twice is seen as its last sample left it. gain_least: that of the fading means.
     """
     m = 0
     for k in range(slot.shape[0]):
@@ -156,7 +158,8 @@ def note_value(h: np.void, z: float) -> None:
 
 @kernel
 def is_stuck(h: np.void) -> bool:
-    """Whether a run as long as this has a probability below 1e-6 where runs are as long as this signal's (geometric)."""
+    """Whether a run as long as this has a probability below 1e-6 where runs are as long as this signal's
+    (geometric)."""
     if h["runs"] < RUNS_LEAST or h["run"] < 12 or h["z"] == h["rest"]:
         return False
     same = min(max(1.0 - 1.0 / h["run_mean"], 0.3), 0.9999)
@@ -228,8 +231,8 @@ def nis_deviation(nis: float, n: int) -> float:
 
 @kernel
 def figures(h: np.void, memory: int) -> tuple[float, float, float, float, float]:
-    """(variance of u, correlation of neighbours, deviations of bias, correlation and NIS); ``memory``: most samples a mean
-    is worth.
+    """(variance of u, correlation of neighbours, deviations of bias, correlation and NIS); ``memory``: most samples a
+    mean is worth.
 
     The mean of u is judged by the variance and the correlation that u has, so that wrong noise does not look like bias.
     """
@@ -300,13 +303,14 @@ def judge_one(h: np.void, latest: int) -> int:
         return DROPOUT
     if is_stuck(h):
         return STUCK
-    if h["seen"] >= GATE_SAMPLES_LEAST and h["spike_rate"] > SPIKES_LEAST and h["spike_rate"] > 0.5 * h["gate_rate"]:
-        return SPIKING
     verdict = judge_innovations(h, MEMORY, 1.0)
     if verdict == OK and h["n"] >= MEMORY:
         h["sound"] = h["n"]
     if verdict == TOO_SURE and h["sound"] > 0 and h["n"] - h["sound"] > MEMORY and is_white(h):
         return NOISY
-    if verdict == OK and h["seen"] >= GATE_SAMPLES_LEAST and h["gate_rate"] > REJECTED_LEAST:
-        return REJECTING
+    if verdict == OK and h["seen"] >= GATE_SAMPLES_LEAST:
+        if h["spike_rate"] > SPIKES_LEAST and h["spike_rate"] > 0.5 * h["gate_rate"]:
+            return SPIKING
+        if h["gate_rate"] > REJECTED_LEAST:
+            return REJECTING
     return verdict

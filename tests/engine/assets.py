@@ -5,6 +5,7 @@ Truth by Euler-Maruyama with Heun's drift in ``fine`` steps for each sample, as 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,11 +85,7 @@ def run(
     asset: Asset, fault: Fault | None = None, runs: int = 20, samples: int = 800, seed: int = 0, **extra: Any
 ) -> Engine:
     """An engine of ``runs`` twins that has heard ``samples`` of every signal; NaN is not sent."""
-    engine: Engine | None = None
-    for engine in steps(asset, fault, runs, samples, seed, **extra):
-        pass
-    assert engine is not None
-    return engine
+    return deque(steps(asset, fault, runs, samples, seed, **extra), maxlen=1)[0]
 
 
 def steps(asset: Asset, fault: Fault | None, runs: int, samples: int, seed: int, **extra: Any) -> Iterator[Engine]:
@@ -137,7 +134,9 @@ def told(engine: Engine, signals: int) -> list[tuple[str, str]]:
         if event.kind == "sensor_fault":
             first.setdefault(str(event.data["twin"]), (str(event.data["fault"]), str(event.data["signal"])))
         elif event.kind == "process_change":
-            first.setdefault(str(event.data["twin"]), ("process_change", str(event.data["state"])))
+            first.setdefault(
+                str(event.data["twin"]), ("process_change", f"{event.data['state']}/{event.data['parameter']}")
+            )
     return [first.get(f"m{k}", ("", "")) for k in range(signals)]
 
 

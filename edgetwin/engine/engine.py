@@ -286,7 +286,10 @@ class Engine:
     def quality_of_rows(self, number: int, now_ns: int) -> NDArray[np.uint8]:
         """uint8[rows] of a bank: Quality of each filter, its health included."""
         doubtful = self.health.doubtful(number).astype(np.uint8)
-        return np.maximum(self.banks[number].status(now_ns).quality, doubtful * np.uint8(Quality.UNCERTAIN))
+        quality: NDArray[np.uint8] = np.maximum(
+            self.banks[number].status(now_ns).quality, doubtful * np.uint8(Quality.UNCERTAIN)
+        )
+        return quality
 
     def quality_counts(self, now_ns: int) -> NDArray[np.int64]:
         """int64[3]: twins by Quality."""

@@ -34,8 +34,8 @@ class TwinPage(Struct, frozen=True):
 
 
 class SignalBody(Struct, frozen=True):
-    """The last sample of a signal; ``at`` is null before the first, ``clock`` when its samples bring no time, ``health``
-    for an input of a model."""
+    """The last sample of a signal; ``at`` is null before the first, ``clock`` when its samples bring no time,
+    ``health`` for an input of a model."""
 
     value: float
     at: str | None

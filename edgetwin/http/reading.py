@@ -64,8 +64,9 @@ class StateReading:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Everything a scrape tells. ``samples`` int64[source, outcome], ``quality`` int64[3] twins by Quality; ``health`` signals by finding;
-    ``clock_offsets`` float64[source] in seconds, ``clock_stamps`` int64[source, FIGURES] as counted by the engine."""
+    """Everything a scrape tells. ``samples`` int64[source, outcome], ``quality`` int64[3] twins by Quality;
+    ``health`` signals by finding; ``clock_offsets`` float64[source] in seconds, ``clock_stamps`` int64[source, FIGURES]
+    as counted by the engine."""
 
     version: str
     source_names: tuple[str, ...]

@@ -158,12 +158,12 @@ def note_value(h: np.void, z: float) -> None:
 
 @kernel
 def is_stuck(h: np.void) -> bool:
-    """Whether a run as long as this has a probability below 1e-6 where runs are as long as this signal's
-    (geometric)."""
+    """Whether a run as long as this one has, with runs of this signal's mean length, a probability below 1e-6."""
     if h["runs"] < RUNS_LEAST or h["run"] < 12 or h["z"] == h["rest"]:
         return False
     same = min(max(1.0 - 1.0 / h["run_mean"], 0.3), 0.9999)
-    return h["run"] * math.log(same) < STUCK_LOG
+    chance: float = h["run"] * math.log(same)
+    return chance < STUCK_LOG
 
 
 @inlined
@@ -226,7 +226,8 @@ def nis_bound(n: int, deviations: float) -> float:
 def nis_deviation(nis: float, n: int) -> float:
     """How many standard deviations a mean of n squares is away: the inverse of nis_bound."""
     v = 2.0 / (9.0 * n)
-    return (max(nis, 0.0) ** (1.0 / 3.0) - (1.0 - v)) / math.sqrt(v)
+    root: float = max(nis, 0.0) ** (1.0 / 3.0)
+    return (root - (1.0 - v)) / math.sqrt(v)
 
 
 @kernel

@@ -9,7 +9,7 @@ import os
 import platform
 from pathlib import Path
 
-BENCHES = ("filters", "ingest", "daemon", "whatif")
+BENCHES = ("filters", "ingest", "daemon", "whatif", "health")
 
 
 def machine() -> dict[str, object]:

@@ -186,7 +186,7 @@ class Health:
         finding = int(kernel.judge_one(h, latest_ns))
         self.finding[slot] = finding
         known = h["n"] >= kernel.SAMPLES_LEAST
-        _, whiteness, *deviations = kernel.figures(h, kernel.MEMORY)
+        whiteness, _, *deviations = kernel.figures(h, kernel.MEMORY)
         n = min(max(int(h["n"]), 1), kernel.MEMORY)
         return SignalHealth(
             nis=float(h["nis"]) if known else math.nan,

@@ -51,6 +51,7 @@ CUSUM_SLACK = 0.5
 CUSUM_LIMIT = 12.0
 """One false alarm in 500,000 samples (Siegmund, "Sequential Analysis", 1985, eq. 2.56); a shift of one σ in about
 24."""
+CUSUM_MAX = 36.0
 SAMPLES_LEAST = 30
 GATE_SAMPLES_LEAST = 100
 DEVIATIONS = 4.5
@@ -207,8 +208,8 @@ def note_innovation(h: np.void, u: float, single: bool, gain_least: float) -> No
         h["pairs"] = pairs
         h["pair"] += gain_of(pairs, gain_least) * (u * h["last"] - h["pair"])
     h["last"] = u
-    h["up"] = min(max(h["up"] + u - CUSUM_SLACK, 0.0), CUSUM_LIMIT + 5.0)
-    h["down"] = min(max(h["down"] - u - CUSUM_SLACK, 0.0), CUSUM_LIMIT + 5.0)
+    h["up"] = min(max(h["up"] + u - CUSUM_SLACK, 0.0), CUSUM_MAX)
+    h["down"] = min(max(h["down"] - u - CUSUM_SLACK, 0.0), CUSUM_MAX)
 
 
 @inlined
@@ -232,10 +233,10 @@ def nis_deviation(nis: float, n: int) -> float:
 
 @kernel
 def figures(h: np.void, memory: int) -> tuple[float, float, float, float, float]:
-    """(variance of u, correlation of neighbours, deviations of bias, correlation and NIS); ``memory``: most samples a
-    mean is worth.
+    """(correlation of neighbours, spread, deviations of bias, correlation and NIS from what is expected).
 
-    The mean of u is judged by the variance and the correlation that u has, so that wrong noise does not look like bias.
+    ``memory``: most samples a mean is worth. ``spread`` is the factor on the variance of the mean of u by the variance
+    and the correlation that u has, never below 1. The mean is judged by it: wrong noise does not look like bias.
     """
     n = min(max(h["n"], 1), memory)
     variance = max(h["nis"] - h["bias"] * h["bias"], 1e-6)
@@ -244,7 +245,7 @@ def figures(h: np.void, memory: int) -> tuple[float, float, float, float, float]
         whiteness = min(max((h["pair"] - h["bias"] * h["bias"]) / variance, -0.95), 0.95)
         of_whiteness = whiteness * math.sqrt(min(h["pairs"], memory))
     spread = max(variance, 1.0) * (1.0 + max(whiteness, 0.0)) / (1.0 - max(whiteness, 0.0))
-    return variance, whiteness, h["bias"] * math.sqrt(n / spread), of_whiteness, nis_deviation(h["nis"], n)
+    return whiteness, spread, h["bias"] * math.sqrt(n / spread), of_whiteness, nis_deviation(h["nis"], n)
 
 
 @kernel
@@ -255,14 +256,14 @@ def judge_innovations(h: np.void, memory: int, effect: float) -> int:
     """
     if h["n"] < SAMPLES_LEAST:
         return OK
-    variance, whiteness, of_bias, of_whiteness, of_nis = figures(h, memory)
+    whiteness, spread, of_bias, of_whiteness, of_nis = figures(h, memory)
     if abs(of_bias) > DEVIATIONS and abs(h["bias"]) > 0.5 * effect:
         return BIASED
     if of_whiteness > DEVIATIONS and whiteness > 0.3 * effect:
         return LAGGING
     if of_nis > DEVIATIONS and h["nis"] > 1.0 + effect:
         return TOO_SURE
-    if max(h["up"], h["down"]) > CUSUM_LIMIT and variance < 1.5:
+    if max(h["up"], h["down"]) > CUSUM_LIMIT * spread:
         return BIASED
     if of_whiteness < -DEVIATIONS and whiteness < -0.3 * effect:
         return OVERREACTING
@@ -274,7 +275,7 @@ def judge_innovations(h: np.void, memory: int, effect: float) -> int:
 @kernel
 def is_white(h: np.void) -> bool:
     """Whether innovations are large by chance alone: neither of one sign nor like their neighbours."""
-    _, whiteness, of_bias, _, _ = figures(h, MEMORY)
+    whiteness, _, of_bias, _, _ = figures(h, MEMORY)
     return h["pairs"] >= SAMPLES_LEAST and abs(whiteness) < 0.15 and abs(of_bias) < 3.0
 
 

@@ -17,7 +17,6 @@ from tests.engine.assets import (
     BATTERY,
     NODES,
     TANK,
-    TURBINE,
     VITALS,
     Asset,
     Fault,
@@ -55,7 +54,6 @@ def outcome(asset: Asset, fault: Fault, **extra: Any) -> tuple[Engine, Counter[t
         (NODES, "case", spiking(10.0), "spiking"),
         (NODES, "core", silent(), "dropout"),
         (TANK, "outflow", biased(3.0), "biased"),
-        (TURBINE, "fuel_flow", biased(0.1), "biased"),
     ],
     ids=lambda p: getattr(p, "model", p if isinstance(p, str) else ""),
 )

@@ -91,30 +91,33 @@ def feed(
         where = slot[k]
         if slot_bank[where] == bank:
             i = m if direct else row_of[where]
-            note(health[where], floats, longs, i, columns, channel_of[where], gain_least)
+            c = channel_of[where]
+            fused, gated, t = longs[i, columns[c, FUSED]], longs[i, columns[c, GATED]], longs[i, columns[c, T]]
+            measured = columns[c, Y] >= 0
+            y, s = (floats[i, columns[c, Y]], floats[i, columns[c, S]]) if measured else (0.0, 0.0)
+            note(health[where], measured, fused, gated, t, floats[i, columns[c, Z]], y, s, gain_least)
             m += 1
 
 
-@inlined
+@kernel
 def note(
     h: np.void,
-    floats: NDArray[np.float64],
-    longs: NDArray[np.int64],
-    i: int,
-    columns: NDArray[np.int64],
-    c: int,
+    measured: bool,
+    fused: int,
+    gated: int,
+    t: int,
+    z: float,
+    y: float,
+    s: float,
     gain_least: float,
 ) -> None:
-    """One signal, after its row has taken samples."""
-    fused = longs[i, columns[c, FUSED]]
-    gated = longs[i, columns[c, GATED]]
+    """One signal, after its row has taken samples. Scalars: handing arrays on would count references for each sample."""
     new_fused = fused - h["fused"]
     new_gated = gated - h["gated"]
     if new_fused == 0 and new_gated == 0:
         return
     h["fused"] = fused
     h["gated"] = gated
-    t = longs[i, columns[c, T]]
     if not (t > h["t"]) or new_fused < 0 or new_gated < 0:
         return  # a late sample has changed the past; the newest one has been counted
     new = new_fused + new_gated
@@ -124,22 +127,18 @@ def note(
             interval /= new
         h["interval"] += 0.05 * (interval - h["interval"]) if h["interval"] > 0.0 else interval
     h["t"] = t
-    if columns[c, Y] < 0:
+    if not measured:
         return  # an input stands still as long as it likes
-    note_value(h, floats[i, columns[c, Z]])
+    note_value(h, z)
     note_gate(h, new_fused, new_gated)
-    if new_gated > 0 or fused <= WARMUP:
-        h["last"] = math.nan
+    variance = s - h["extra"]
+    if new_gated > 0 or fused <= WARMUP or y == 0.0 or not (variance > 0.0):
+        h["last"] = math.nan  # y is 0 when the filter was started from the sample: nothing was foreseen
         return
-    y = floats[i, columns[c, Y]]
-    s = floats[i, columns[c, S]] - h["extra"]
-    if y == 0.0 or not (s > 0.0):
-        h["last"] = math.nan  # the filter was started from the sample: nothing was foreseen
-        return
-    note_innovation(h, min(max(y / math.sqrt(s), -CLIP), CLIP), new_fused == 1, gain_least)
+    note_innovation(h, min(max(y / math.sqrt(variance), -CLIP), CLIP), new_fused == 1, gain_least)
 
 
-@inlined
+@kernel
 def note_value(h: np.void, z: float) -> None:
     """Runs of one value."""
     h["seen"] = min(h["seen"] + 1, MATURE)
@@ -167,7 +166,7 @@ def is_stuck(h: np.void) -> bool:
     return chance < STUCK_LOG
 
 
-@inlined
+@kernel
 def note_gate(h: np.void, new_fused: int, new_gated: int) -> None:
     """Share of gated samples, and of those that stand alone or in pairs."""
     new = new_fused + new_gated
@@ -192,7 +191,7 @@ def gain_of(n: int, least: float) -> float:
     return 1.0 / n if n * least < 1.0 else least
 
 
-@inlined
+@kernel
 def note_innovation(h: np.void, u: float, single: bool, gain_least: float) -> None:
     """A normalised innovation; ``single`` when it follows the one before."""
     n = h["n"] + 1

@@ -9,7 +9,20 @@ import os
 import platform
 from pathlib import Path
 
-BENCHES = ("filters", "ingest", "journal", "daemon", "whatif", "modbus", "acting", "fit", "codec", "auto", "uplink")
+BENCHES = (
+    "filters",
+    "ingest",
+    "journal",
+    "daemon",
+    "whatif",
+    "modbus",
+    "acting",
+    "fit",
+    "codec",
+    "auto",
+    "uplink",
+    "health",
+)
 
 
 def machine() -> dict[str, object]:

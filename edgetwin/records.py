@@ -70,12 +70,36 @@ class ClockOffset:
 
 
 @dataclass(frozen=True, slots=True)
+class SignalHealth:
+    """How well a twin has foreseen one signal lately; figures are NaN while too few samples have come.
+
+    ``nis`` mean normalised innovation squared, which chance leaves within ``nis_low`` and ``nis_high``; ``bias`` mean
+    innovation in its own standard deviations; ``whiteness`` correlation of an innovation with the one before;
+    ``gate_rate`` share of samples rejected; ``samples`` that the figures stand on; ``finding`` what is wrong with the
+    innovations (``ok``); ``fault`` what is wrong with the sensor or the process (``ok``); ``confidence`` 0 to 1 that it
+    is. ``weighed`` is false while the sensor's samples are put aside.
+    """
+
+    nis: float
+    nis_low: float
+    nis_high: float
+    bias: float
+    whiteness: float
+    gate_rate: float
+    samples: int
+    finding: str
+    fault: str
+    confidence: float
+    weighed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SignalStatus:
     """The last sample of one signal and how well the twin foresaw it.
 
     ``value`` is scaled; ``at_ns`` its measurement time; ``nis`` the normalised innovation squared;
     ``noise`` the measurement standard deviation in use; ``fused`` and ``gated`` count samples; ``clock`` is that of
-    the device when its samples bring a time.
+    the device when its samples bring a time; ``health`` is absent for inputs of a model.
     """
 
     value: float
@@ -86,6 +110,7 @@ class SignalStatus:
     fused: int
     gated: int
     clock: ClockOffset | None = None
+    health: SignalHealth | None = None
 
 
 @dataclass(frozen=True, slots=True)

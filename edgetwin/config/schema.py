@@ -454,6 +454,7 @@ class Twin(_Strict, frozen=True, kw_only=True):
     - gate_rejects: samples rejected in a row after which the twin starts again from what it hears
     - noise_learning: on learns noise that is not given; frozen keeps what has been learned
     - seasons: auto looks for daily, weekly and other periods in the signals of the model auto; off does not
+    - isolate: whether a sensor that the twin's other sensors contradict is put aside; it is told in any case
     - signals: the measured series by name
     - report: cadence and tolerance of the reports
     - alarms: alarms on the states
@@ -473,6 +474,7 @@ class Twin(_Strict, frozen=True, kw_only=True):
     gate_rejects: Annotated[int, Meta(ge=1, le=1000)] = 5
     noise_learning: Literal["on", "frozen"] = "on"
     seasons: Literal["auto", "off"] = "auto"
+    isolate: bool = True
     signals: Annotated[dict[str, Signal], Meta(min_length=1)]
     report: Reporting = Reporting()
     alarms: list[Alarm] = []

@@ -36,6 +36,8 @@ REASONS = (
     "samples rejected",
     "inconsistent",
 )
+GENERAL_REASONS = ("samples rejected", "inconsistent")
+"""Reasons that give way to what the health of the filter says in particular (edgetwin.engine.health)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,11 @@ class Bank:
         self, blob: bytes, old: NDArray[np.void], to: NDArray[np.int64], source: NDArray[np.int64]
     ) -> None:
         """Take over what :meth:`past` gave with the rows ``old``, for ``old[source]`` into rows ``to``."""
+
+    def channel_fields(self, c: int) -> tuple[str, str, str, str, str, str]:
+        """Fields of a channel: innovation, its variance, last value, its time, counters of fused and gated samples. The
+        first two are empty for an input of the model."""
+        raise NotImplementedError
 
     def innovations(
         self, after: NDArray[np.void], channel: NDArray[np.int64], raw: NDArray[np.float64], outcome: NDArray[np.uint8]
@@ -249,6 +256,10 @@ class SignalBank(Bank):
             restore_rings(self.history.rings, blob, old, to, source)
         off = to[self.rows["season_mode"][to] == 0]
         self.rows["seasons"][off] = 0
+
+    def channel_fields(self, c: int) -> tuple[str, str, str, str, str, str]:
+        del c  # there is one
+        return "y", "s", "z", "t_seen", "fused", "gated"
 
     def innovations(
         self, after: NDArray[np.void], channel: NDArray[np.int64], raw: NDArray[np.float64], outcome: NDArray[np.uint8]

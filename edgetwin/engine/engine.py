@@ -21,11 +21,13 @@ from edgetwin.config.models import model_names, user_model
 from edgetwin.config.schema import Config, Twin
 from edgetwin.engine import snapshot
 from edgetwin.engine.aggregates import Aggregates
-from edgetwin.engine.bank import REASONS, Bank, SignalBank, row_status
+from edgetwin.engine.bank import GENERAL_REASONS, REASONS, Bank, SignalBank, row_status
 from edgetwin.engine.clocks import DeviceClocks
 from edgetwin.engine.equation_bank import EquationBank
 from edgetwin.engine.events import EventLog, Restarts
 from edgetwin.engine.foresight import Foresight, RowsOf
+from edgetwin.engine.health import Health
+from edgetwin.engine.isolation import Isolation
 from edgetwin.engine.ledger import Ledger
 from edgetwin.engine.noise import Learning, TwinNoise, twin_noise
 from edgetwin.engine.relations import Relation, Relations
@@ -70,6 +72,8 @@ class Engine:
         self.clocks = DeviceClocks(config, self.events)
         self.aggregates = Aggregates()
         self._foresight = Foresight()
+        self.health = Health(self.banks)
+        self.isolation = Isolation(self.banks, self.health, self.events)
         self._restarts = Restarts()
         self._reporter = Reporter()
         self._learning: dict[str, Learning] = {}
@@ -121,9 +125,10 @@ class Engine:
     def _add(self, spec: Twin, name: str, captures: dict[str, str]) -> TwinInstance:
         bank_index = self._bank(spec.model)
         places = self.banks[bank_index].add(name, len(self._twins), spec)
-        slots = {signal: self._slot(bank_index, place) for signal, place in places.items()}
+        slots = {signal: self._slot(bank_index, place, len(self._twins), spec) for signal, place in places.items()}
         self.clocks.add(name, slots, spec.signals)
         self.aggregates.add(name, slots, spec)
+        self.isolation.add(name, slots, spec.isolate)
         instance = TwinInstance(name, spec, captures, slots)
         self._twins[name] = instance
         for listener in self._listeners:
@@ -149,7 +154,7 @@ class Engine:
         twins = [twin for twin in self.config.twins if twin.model == name]
         return EquationBank(equations, compile_equations(with_noise_of(equations, twins)))
 
-    def _slot(self, bank: int, place: int) -> int:
+    def _slot(self, bank: int, place: int, twin: int, spec: Twin) -> int:
         if self._slots == len(self._slot_row):
             self._slot_bank = np.concatenate([self._slot_bank, np.zeros_like(self._slot_bank)])
             self._slot_row = np.concatenate([self._slot_row, np.zeros_like(self._slot_row)])
@@ -157,6 +162,7 @@ class Engine:
         self._slots += 1
         self._slot_bank[slot] = bank
         self._slot_row[slot] = place
+        self.health.add(bank, place, twin, round((spec.stale_after or 0) * NS))
         return slot
 
     # ---- noise
@@ -230,12 +236,26 @@ class Engine:
                 self.ledger.counts,
                 bank.history,
             )
+            self.health.feed(index, batch.slot, self._slot_bank)
+        self.isolation.feed(batch, now_ns + self._future_ns)
+        if self.health.due(now_ns):
+            self.health.judge(now_ns)
+            self.isolation.act()
 
     def ingest_traced(self, source: NDArray[np.int32], batch: Batch, now_ns: int) -> Trace:
-        """As :meth:`ingest`, for samples of several sources (int32[n], one for each), and tells what each one did."""
+        """As :meth:`ingest`, for samples of several sources (int32[n], one for each), and tells what each one did.
+
+        The health of filters and sensors is judged but nothing is put aside: the states are those of the samples alone,
+        however they are cut into batches.
+        """
         self.ledger.received += np.bincount(source, minlength=len(self.sources))
         t_max = min(now_ns + self._future_ns, I64_MAX)
-        return self.tracing.run(self.banks, self._slot_bank, self._slot_row, source, batch, t_max, self.ledger.counts)
+        trace = self.tracing.run(self.banks, self._slot_bank, self._slot_row, source, batch, t_max, self.ledger.counts)
+        for number, one in enumerate(trace.banks):
+            self.health.feed(number, batch.slot, self._slot_bank, one.after)
+        if self.health.due(now_ns):
+            self.health.judge(now_ns)
+        return trace
 
     def count(self, source: int, outcome: Outcome, n: int = 1) -> None:
         """Enter ``n`` samples that never reached a filter."""
@@ -252,6 +272,7 @@ class Engine:
         self.clocks.start_again()
         self.aggregates.start_again()
         self._reporter.start_again()
+        self.isolation.forget_trials()
         if not shift:
             return
         slots = np.arange(self._slots)
@@ -262,6 +283,7 @@ class Engine:
             own = np.bincount(row, on_gateway[mine], len(bank))
             moved = own == np.bincount(row, minlength=len(bank)) if step_ns > 0 else own > 0
             bank.shift(np.flatnonzero(moved), step_ns)
+            self.health.shift(mine[moved[row]], step_ns)
 
     # ---- estimates
 
@@ -281,7 +303,9 @@ class Engine:
         seen: set[tuple[str, int]] = set()
         for name, (bank, place) in places.items():
             status = bank.signal(place, instance.spec.signals[name].unit)
-            signals[name] = replace(status, clock=self.clocks.offset(instance.slots[name]))
+            slot = instance.slots[name]
+            health = self.health.signal(slot, last_ns) if bank.channel_fields(place % bank.channels)[0] else None
+            signals[name] = replace(status, clock=self.clocks.offset(slot), health=health)
             row = place // bank.channels
             if (bank.name, row) in seen:
                 continue
@@ -293,7 +317,21 @@ class Engine:
             if judged.quality[0] > worst:
                 what = f"{name}: " if bank.channels == 1 else ""
                 worst, reason = Quality(int(judged.quality[0])), what + REASONS[judged.reason[0]]
+        if worst == Quality.GOOD or reason.endswith(GENERAL_REASONS):
+            doubt = self._doubt(instance, places)
+            worst, reason = (Quality.UNCERTAIN, doubt) if doubt else (worst, reason)
         return TwinEstimate(twin, instance.spec.model, at, last_ns, worst, reason, states, signals)
+
+    def _doubt(self, instance: TwinInstance, places: dict[str, tuple[Bank, int]]) -> str:
+        """What is wrong with the health of a twin; empty when nothing is."""
+        for name, slot in instance.slots.items():
+            if reason := self.health.reason(slot):
+                return f"{name}: {reason}"
+        for bank, place in places.values():
+            row = place // bank.channels
+            for k in self.health.growth.states(self.banks.index(bank), row):
+                return f"{bank.columns[row][k][1]}: unobserved"
+        return ""
 
     def instance(self, twin: str) -> TwinInstance:
         """The twin of that name; KeyError when there is none."""
@@ -310,9 +348,17 @@ class Engine:
     def quality_of_twins(self, now_ns: int) -> NDArray[np.uint8]:
         """uint8[twins]: the worst quality among each twin's signals, in the order of :meth:`names`."""
         worst = np.zeros(len(self._twins), np.uint8)
-        for bank in self.banks:
-            np.maximum.at(worst, bank.rows["twin"], bank.status(now_ns).quality)
+        for number, bank in enumerate(self.banks):
+            np.maximum.at(worst, bank.rows["twin"], self.quality_of_rows(number, now_ns))
         return worst
+
+    def quality_of_rows(self, number: int, now_ns: int) -> NDArray[np.uint8]:
+        """uint8[rows] of a bank: Quality of each filter, its health included."""
+        doubtful = self.health.doubtful(number).astype(np.uint8)
+        quality: NDArray[np.uint8] = np.maximum(
+            self.banks[number].status(now_ns).quality, doubtful * np.uint8(Quality.UNCERTAIN)
+        )
+        return quality
 
     def quality_counts(self, now_ns: int) -> NDArray[np.int64]:
         """int64[3]: twins by Quality."""
@@ -341,7 +387,7 @@ class Engine:
         """
         self.look()
         self._look_at_relations()
-        return self._reporter.report(self.banks, list(self._twins.values()), now_ns, self.events)
+        return self._reporter.report(self.banks, list(self._twins.values()), now_ns, self.events, self.quality_of_rows)
 
     def summaries(self, now_ns: int, *, all_of_it: bool = False) -> list[SignalSummary]:
         """Of the raw samples, what is due at ``now_ns``; see :meth:`edgetwin.engine.aggregates.Aggregates.take`."""

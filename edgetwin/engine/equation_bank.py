@@ -114,6 +114,10 @@ class EquationBank(Bank):
         if h >= 0:
             self.history.before[f"learn_of{c}"][h] = row[f"learn_of{c}"]
 
+    def channel_fields(self, c: int) -> tuple[str, str, str, str, str, str]:
+        judged = (f"y{c}", f"s{c}") if c < len(self.model.measurements) else ("", "")
+        return *judged, f"z{c}", f"t_seen{c}", f"fused_of{c}", f"gated_of{c}"
+
     def innovations(
         self, after: NDArray[np.void], channel: NDArray[np.int64], raw: NDArray[np.float64], outcome: NDArray[np.uint8]
     ) -> NDArray[np.float64]:

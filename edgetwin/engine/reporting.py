@@ -7,7 +7,7 @@ quality has changed. Reports that a late sample has proved wrong are corrected b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from edgetwin.engine.events import EventLog
 from edgetwin.engine.twins import TwinInstance
 from edgetwin.records import Report
 
+QualityOfRows = Callable[[int, int], NDArray[np.uint8]]
+"""From the number of a bank and an instant in ns to the quality of each row, uint8[rows]."""
+
 
 class Reporter:
     """Remembers, for each cadence, the last instant reported and, for each row, the quality told last."""
@@ -29,7 +32,14 @@ class Reporter:
         self._corrections: dict[int, Corrections] = {}
         self._every: NDArray[np.int64] = np.zeros(0, np.int64)
 
-    def report(self, banks: Sequence[Bank], twins: Sequence[TwinInstance], now_ns: int, log: EventLog) -> list[Report]:
+    def report(
+        self,
+        banks: Sequence[Bank],
+        twins: Sequence[TwinInstance],
+        now_ns: int,
+        log: EventLog,
+        quality_of_rows: QualityOfRows,
+    ) -> list[Report]:
         """Reports due at ``now_ns``, each dated at the multiple of its interval that has just passed.
 
         Corrections of earlier ones are entered into ``log``.
@@ -46,7 +56,7 @@ class Reporter:
             if instant <= self._last.get(every_ns, 0):
                 continue
             self._last[every_ns] = instant
-            report = self._collect(banks, every_ns, instant)
+            report = self._collect(banks, every_ns, instant, quality_of_rows)
             if report is not None:
                 reports.append(report)
         return reports
@@ -63,11 +73,13 @@ class Reporter:
             fresh = [max(round(t.spec.report.every * NS), 1) for t in twins[known:]]
             self._every = np.concatenate([self._every, np.array(fresh, np.int64)])
 
-    def _collect(self, banks: Sequence[Bank], every_ns: int, instant: int) -> Report | None:
+    def _collect(
+        self, banks: Sequence[Bank], every_ns: int, instant: int, quality_of_rows: QualityOfRows
+    ) -> Report | None:
         columns: list[tuple[str, str, str]] = []
         means, stds, qualities = [], [], []
         for number, bank in enumerate(banks):
-            index, quality = self._due(number, bank, every_ns, instant)
+            index, quality = self._due(number, bank, every_ns, quality_of_rows(number, instant))
             if not len(index):
                 continue
             mean, std = bank.predict(index, instant)
@@ -81,10 +93,11 @@ class Reporter:
             return None
         return Report(instant, tuple(columns), np.concatenate(means), np.concatenate(stds), np.concatenate(qualities))
 
-    def _due(self, number: int, bank: Bank, every_ns: int, instant: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    def _due(
+        self, number: int, bank: Bank, every_ns: int, quality: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Rows of ``bank`` to report now, with their quality; marks them as told."""
         rows = bank.rows
-        quality = bank.status(instant).quality
         told = self._told.get(number, np.zeros(0, np.uint8))
         told = np.concatenate([told, np.full(len(rows) - len(told), 255, np.uint8)])
         fresh = (rows["fused"] != rows["reported"]) | (quality != told)

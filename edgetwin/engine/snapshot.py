@@ -1,9 +1,9 @@
 """The engine's state as bytes, and back.
 
-One msgpack map: ``version``, ``gateway``, ``ledger`` (source name -> [received, outcomes...]), ``twins``
-(template name, captures) for the twins that templates made, ``signals`` (names and sums of raw samples), and
-``banks`` (model -> dtype description,
-keys, raw rows). A file wrapper with a checksum is the runtime's business.
+One msgpack map: ``version``, ``gateway``, ``ledger`` (source name -> [received, outcomes...]), ``twins`` (template
+name, captures) for the twins that templates made, ``signals`` (names and sums of raw samples), ``banks`` (model ->
+dtype description, keys, raw rows), and ``health`` (what the filters have shown of themselves, and the sensors put
+aside). A file wrapper with a checksum is the runtime's business.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def dump(engine: Engine) -> bytes:
             }
             for bank in engine.banks
         },
+        "health": engine.health.dump(engine.isolation.names) | {"aside": engine.isolation.dump()},
     }
     return bytes(msgpack.packb(document))
 
@@ -62,6 +63,9 @@ def load(engine: Engine, blob: bytes, t_max: int) -> int:
                 restored += _restore_bank(bank, saved, t_max)
         if "signals" in document:
             engine.aggregates.restore(document["signals"])
+        if restored and "health" in document:
+            engine.health.load(document["health"], engine.isolation.names)
+            engine.isolation.load(document["health"]["aside"])
         _restore_ledger(engine, document["ledger"])
         for twin, learning in document.get("noise_learning", {}).items():
             if twin in engine.names() and learning in ("on", "frozen"):

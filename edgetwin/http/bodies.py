@@ -7,7 +7,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from edgetwin.http.times import format_time
-from edgetwin.records import ClockOffset, Scalar, SignalStatus, StateEstimate, TwinEstimate
+from edgetwin.records import ClockOffset, Scalar, SignalHealth, SignalStatus, StateEstimate, TwinEstimate
 
 
 class TwinSummary(Struct, frozen=True):
@@ -34,7 +34,8 @@ class TwinPage(Struct, frozen=True):
 
 
 class SignalBody(Struct, frozen=True):
-    """The last sample of a signal; ``at`` is null before the first, ``clock`` when its samples bring no time."""
+    """The last sample of a signal; ``at`` is null before the first, ``clock`` when its samples bring no time,
+    ``health`` for an input of a model."""
 
     value: float
     at: str | None
@@ -44,6 +45,7 @@ class SignalBody(Struct, frozen=True):
     fused: int
     gated: int
     clock: ClockOffset | None
+    health: SignalHealth | None
 
 
 class TwinBody(Struct, frozen=True):
@@ -214,4 +216,5 @@ def _signal_body(status: SignalStatus) -> SignalBody:
         status.fused,
         status.gated,
         status.clock,
+        status.health,
     )

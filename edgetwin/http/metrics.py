@@ -163,6 +163,11 @@ def _twins(reading: Reading) -> Iterator[Metric]:
     yield quality
     help_text = "Mean normalised innovation squared of each signal; 1 where filter and field agree."
     yield _histogram("edgetwin_nis_ratio", help_text, reading.nis)
+    help_text = "Signals by what is wrong with their innovations or their sensor; unobserved counts filters."
+    health = GaugeMetricFamily("edgetwin_signals_health", help_text, labels=("kind",))
+    for kind, count in reading.health.items():
+        health.add_metric((kind,), count)
+    yield health
 
 
 def _uplink(uplink: UplinkReading) -> Iterator[Metric]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgetwin.engine.health import FAULTS, KINDS
 from edgetwin.http.noise import noise_paths
 from edgetwin.http.openapi_control import control_paths, control_schemas, security_schemes
 from edgetwin.http.openapi_simulate import simulate_path, simulate_schemas
@@ -163,6 +164,15 @@ def _schemas() -> dict[str, Any]:
             fused=_COUNT,
             gated=_COUNT,
             clock={"oneOf": [_record(offset_s=_NUMBER, jitter_s=_NUMBER), {"type": "null"}]},
+            health={"oneOf": [_ref("SignalHealth"), {"type": "null"}]},
+        ),
+        "SignalHealth": _record(
+            **dict.fromkeys(("nis", "nis_low", "nis_high", "bias", "whiteness", "gate_rate"), _NUMBER),
+            samples=_COUNT,
+            finding={"type": "string", "enum": list(KINDS)},
+            fault={"type": "string", "enum": list(FAULTS)},
+            confidence={"type": "number", "minimum": 0, "maximum": 1},
+            weighed={"type": "boolean", "description": "false while the sensor is put aside"},
         ),
         "Twin": _record(**named, at=_TIME_OR_NULL, **states, signals=_map(_ref("Signal"))),
         "TwinSummary": _record(**named, **states),

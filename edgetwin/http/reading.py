@@ -98,7 +98,8 @@ class ControlReading:
 @dataclass(frozen=True, slots=True)
 class Reading:
     """Everything a scrape tells. ``samples`` int64[source, outcome], ``quality`` int64[3] twins by Quality;
-    ``clock_offsets`` float64[source] in seconds, ``clock_stamps`` int64[source, FIGURES] as counted by the engine."""
+    ``health`` signals by finding; ``clock_offsets`` float64[source] in seconds, ``clock_stamps`` int64[source, FIGURES]
+    as counted by the engine."""
 
     version: str
     source_names: tuple[str, ...]
@@ -108,6 +109,7 @@ class Reading:
     loop_lag: HistogramReading
     quality: NDArray[np.int64]
     nis: HistogramReading
+    health: Mapping[str, int]
     clock_trusted: bool
     clock_offsets: NDArray[np.float64]
     clock_stamps: NDArray[np.int64]
@@ -135,6 +137,7 @@ def take_reading(view: DaemonView) -> Reading:
         loop_lag=_copy(view.loop_lag),
         quality=engine.quality_counts(now_ns),
         nis=HistogramReading(bounds, counts, total),
+        health=engine.health.counts(),
         clock_trusted=engine.clocks.trusted,
         clock_offsets=engine.clocks.worst_offsets(),
         clock_stamps=engine.clocks.counts.copy(),

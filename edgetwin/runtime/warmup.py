@@ -12,11 +12,13 @@ from pathlib import Path
 import numba
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from edgetwin.codec.encoder import FrameEncoder
 from edgetwin.engine import Engine
 from edgetwin.engine.bank import Bank, SignalBank
 from edgetwin.engine.forks import initial, is_simulated
+from edgetwin.engine.health import Health
 from edgetwin.engine.scenario import Scenario
 from edgetwin.engine.whatif import Simulator
 from edgetwin.kernels import modbus, mqtt, registers
@@ -131,8 +133,19 @@ def compile_bank(bank: Bank) -> None:
         np.zeros((1, 9), np.int64),
         bank.history,
     )
+    _compile_health(bank, rows)
     mean = np.zeros((1, bank.size))
     bank.kernels.predict(rows, np.zeros(1, np.int64), 0, mean, mean.copy())
+
+
+def _compile_health(bank: Bank, rows: NDArray[np.void]) -> None:
+    """By the same argument types as the engine uses; once, as it is the same for every model."""
+    health = Health([bank])
+    for c in range(bank.channels):
+        health.add(0, c, 0, 0)
+    health.feed(0, np.zeros(1, np.int32), np.zeros(1, np.int16), rows)
+    health.judge(0)
+    health.signal(0, 0)
 
 
 def _compile_wire() -> None:

@@ -29,6 +29,7 @@ DESIGNED = {
     "edgetwin_twins",
     "edgetwin_twin_quality",
     "edgetwin_nis_ratio",
+    "edgetwin_signals_health",
     "edgetwin_uplink_frames_total",
     "edgetwin_uplink_bytes_total",
     "edgetwin_uplink_backlog_bytes",
@@ -98,6 +99,8 @@ def test_every_figure() -> None:
     assert value(found, "edgetwin_twin_quality", quality="good") == 0
     assert value(found, "edgetwin_nis_ratio_count") == 3
     assert value(found, "edgetwin_nis_ratio_sum") == pytest.approx(view.engine.nis_histogram()[2])
+    assert value(found, "edgetwin_signals_health", kind="ok") == 3
+    assert value(found, "edgetwin_signals_health", kind="stuck") == 0
     assert value(found, "edgetwin_uplink_frames_total", outcome="acknowledged") == 5
     assert value(found, "edgetwin_uplink_bytes_total") == 12345
     assert value(found, "edgetwin_uplink_backlog_bytes") == 67

@@ -16,6 +16,7 @@ BENCHES = (
     "daemon",
     "whatif",
     "modbus",
+    "registers",
     "acting",
     "fit",
     "codec",

@@ -113,3 +113,54 @@ async def test_a_device_that_lies_about_a_write_brings_the_fallback(fault: str, 
         assert not output.armed
     writes = [pdu for _, pdu in bus.asked if pdu[0] == 6]
     assert len(writes) <= 2
+
+
+# ---- layouts
+
+
+@pytest.mark.parametrize(
+    ("r", "value", "wanted"),
+    [
+        (register("bcd16"), 1234.0, [0x1234]),
+        (register("bcd32", order="CDAB"), 12_345_678.0, [0x5678, 0x1234]),
+        (register("float16"), 1.5, [0x3E00]),
+        (register("int48", order="DCBA"), -2.0, [0xFEFF, 0xFFFF, 0xFFFF]),
+        (register("uint64"), 2.0**40, [0, 0x0100, 0, 0]),
+        (register(enum={"0": 0.0, "0x10": 600.0}), 600.0, [16]),
+        (Register(table="coil", address=3, type="bit", enum={"0": 5.0, "1": 10.0}), 5.0, [0]),
+    ],
+)
+def test_layouts_that_can_be_written(r: Register, value: float, wanted: list[int]) -> None:
+    found = words(value, r)
+    assert found == wanted
+    assert make_block(r.table, r.address, len(found), [Binding(0, r)]).decode(np.array(found, np.uint16))[0] == value
+
+
+@pytest.mark.parametrize(
+    ("r", "value", "message"),
+    [
+        (register("bcd16"), 10_000.0, "does not fit into bcd16"),
+        (register("bcd16"), -1.0, "does not fit into bcd16"),
+        (register("float16"), 1e6, "does not fit into float16"),
+        (register("int48"), 2.0**47, "does not fit into int48"),
+        (register(enum={"0": 0.0, "1": 600.0}), 300.0, "none of the values of enum"),
+        (register("int16", invalid=[0x8000]), -32768.0, "listed as invalid"),
+    ],
+)
+def test_what_a_layout_cannot_hold_is_not_written(r: Register, value: float, message: str) -> None:
+    with pytest.raises(ControlError, match=message):
+        words(value, r)
+
+
+async def test_a_float_is_read_back_within_its_own_rounding(tmp_path: Path) -> None:
+    """0.1 is no float32: what the device holds differs from it by more than the controller forgives by itself."""
+    async with pymodbus_peer("tcp", tmp_path) as peer:
+        plc = source(peer.url, timeout=5.0)
+        link = Links(SystemClock(), tmp_path).link(plc)
+        with closing(link):
+            for kind in ("float32", "float16"):
+                writer = ModbusWriter(link, plc, register(kind))
+                await writer.write(0.1)
+                held = await writer.read()
+                assert held is not None
+                assert 1e-9 * 0.1 < abs(held - 0.1) <= writer.resolution < 1e-4

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -56,6 +56,7 @@ def compiled() -> None:
     run([0], reg("uint16"))
 
 
+@settings(deadline=None)
 @given(kind=st.sampled_from(WHOLE), order=orders, data=st.data(), before=st.lists(words16, max_size=5))
 def test_any_words_are_the_integer_that_python_reads(kind: str, order: str, data: Any, before: list[int]) -> None:
     words = data.draw(st.lists(words16, min_size=BITS[kind] // 16, max_size=BITS[kind] // 16))
@@ -63,6 +64,7 @@ def test_any_words_are_the_integer_that_python_reads(kind: str, order: str, data
     assert value == float(int.from_bytes(in_order(words, order), "big", signed=kind in SIGNED))
 
 
+@settings(deadline=None)
 @given(kind=st.sampled_from(WHOLE), order=orders, data=st.data())
 def test_any_integer_comes_back(kind: str, order: str, data: Any) -> None:
     number = data.draw(st.integers(*whole_range(kind)) | st.sampled_from(whole_range(kind)))
@@ -70,6 +72,7 @@ def test_any_integer_comes_back(kind: str, order: str, data: Any) -> None:
     assert run(words, reg(kind, order=order))[0] == float(number)
 
 
+@settings(deadline=None)
 @given(kind=st.sampled_from(sorted(FLOATS)), order=orders, data=st.data())
 def test_any_words_are_the_float_that_struct_reads(kind: str, order: str, data: Any) -> None:
     words = data.draw(st.lists(words16, min_size=BITS[kind] // 16, max_size=BITS[kind] // 16))
@@ -86,6 +89,7 @@ def test_every_half_float() -> None:
         np.testing.assert_array_equal(plan.decode(words[first : first + 1024]), expected[first : first + 1024])
 
 
+@settings(deadline=None)
 @given(kind=st.sampled_from(sorted(BCD)), order=orders, data=st.data())
 def test_bcd_is_its_digits(kind: str, order: str, data: Any) -> None:
     size = BITS[kind] // 4
@@ -93,6 +97,7 @@ def test_bcd_is_its_digits(kind: str, order: str, data: Any) -> None:
     assert run(laid(bytes.fromhex(digits), order), reg(kind, order=order))[0] == int(digits)
 
 
+@settings(deadline=None)
 @given(kind=st.sampled_from(sorted(BCD)), digit=st.integers(0, 3), wrong=st.integers(10, 15))
 def test_what_is_no_digit_makes_bcd_invalid(kind: str, digit: int, wrong: int) -> None:
     words = [0x1234] * (BITS[kind] // 16)
@@ -114,6 +119,7 @@ def test_orders_of_a_known_float(order: str, words: list[int]) -> None:
     assert value == struct.unpack(">f", bytes.fromhex("4248f5c3"))[0]
 
 
+@settings(deadline=None)
 @given(word=words16, bit=st.integers(0, 15), order=orders)
 def test_bits_of_a_word(word: int, bit: int, order: str) -> None:
     (value,) = run([word], reg("bit", bit=bit, order=order))
@@ -127,6 +133,7 @@ def test_tables_of_bits_have_no_order(table: str) -> None:
     assert run([1, 0, 1], *wanted).tolist() == [1.0, 0.0, 1.0]
 
 
+@settings(deadline=None)
 @given(word=words16, order=orders)
 def test_halves_of_a_word(word: int, order: str) -> None:
     high, low = in_order([word], order)
@@ -134,6 +141,7 @@ def test_halves_of_a_word(word: int, order: str) -> None:
     assert values.tolist() == [high, low, high - 256 * (high >> 7), low - 256 * (low >> 7)]
 
 
+@settings(deadline=None)
 @given(kind=st.sampled_from(WHOLE), data=st.data())
 def test_mask_and_shift(kind: str, data: Any) -> None:
     bits = BITS[kind]
@@ -183,6 +191,7 @@ def test_enum_gives_its_values_and_nothing_else() -> None:
     assert math.isnan(values[3])
 
 
+@settings(deadline=None)
 @given(
     text=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=6),
     order=orders,
@@ -203,6 +212,7 @@ def test_a_text_ends_at_nul() -> None:
     assert math.isnan(run(words, reg("string", length=4, enum={"RUN JUNK": 3.0, "RU": 2.0}))[0])
 
 
+@settings(deadline=None)
 @given(number=st.integers(-32767, 32767), exponent=st.integers(-10, 10))
 def test_scale_register(number: int, exponent: int) -> None:
     wanted = [reg("int16", 0, scale_from=102), reg("int16", 1, scale_from=102, scale=2.0, offset=1.0)]

@@ -35,7 +35,7 @@ def make_layout(registers: Sequence[Register], address: int) -> Layout:
     """The layout of a block that starts at ``address``. ConfigError for enum or invalid values its type cannot hold."""
     choices = _Choices()
     rows = [_row(register, address, choices) for register in registers]
-    texts = np.frombuffer(bytes(choices.texts), np.uint8)
+    texts = np.array(list(choices.texts), np.uint8)  # writable: the kernel is compiled for one type
     return Layout(np.array(rows, PLAN), np.array(choices.rows, CHOICE), texts)
 
 

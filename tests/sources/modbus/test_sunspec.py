@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from structlog.testing import capture_logs
@@ -123,6 +123,7 @@ async def test_broken_chains(words: list[int], message: str) -> None:
     assert memory.reads < 300
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 0xFFFF), max_size=60))
 async def test_any_chain_ends(words: list[int]) -> None:
     memory = Memory([0x5375, 0x6E53, *words], 0)

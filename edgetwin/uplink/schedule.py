@@ -280,6 +280,7 @@ class Schedule:
             queued = self._outbox.read(position) if stop is None or position < stop else None
             if queued is None or (stop is not None and queued.position >= stop):
                 return None
+            assert queued.position >= position, "a store gives no frame before the position asked for"
             if queued.position not in self._busy:
                 return queued
             position = queued.position

@@ -7,11 +7,13 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edgetwin.clock import SystemClock
+from edgetwin.codec.encoder import FrameEncoder
 from edgetwin.config.schema import HttpsUplink as Config
 from edgetwin.config.schema import Tls
 from edgetwin.receive.config import HttpFrames, ServerTls
@@ -21,6 +23,7 @@ from edgetwin.receive.receiver import Receiver
 from edgetwin.sources.backoff import Backoff
 from edgetwin.uplink.http import HttpsUplink
 from edgetwin.uplink.outbox import Outbox
+from edgetwin.uplink.queued import Queued
 from tests.certificates import make_authority, make_certificate
 from tests.conftest import free_port
 from tests.receive.build import Place, read, report_of, rows_of
@@ -37,6 +40,7 @@ async def receiving(folder: Path, config: HttpFrames) -> AsyncIterator[Receiver]
     feed = HttpFeed(config, pipeline, folder)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(pipeline.run())
+        await pipeline.ready.wait()
         async with feed.serve():
             yield receiver
         pipeline.stop()
@@ -106,12 +110,11 @@ async def test_a_damaged_frame_becomes_a_dead_letter_on_both_sides(tmp_path: Pat
     put(outbox, 0, 20)
     original = outbox.read
 
-    def read_damaged(position: int):  # type: ignore[no-untyped-def]
+    def read_damaged(position: int) -> Queued | None:
         queued = original(position)
         if queued is None or queued.key[1] != damaged:
             return queued
-        data = queued.data[:-3] + bytes(3)
-        return type(queued)(queued.key, data, queued.values, queued.gaps, queued.position)
+        return replace(queued, data=queued.data[:-3] + bytes(3))
 
     outbox.read = read_damaged  # type: ignore[method-assign]
     config = HttpFrames(listen=f"127.0.0.1:{port}", anonymous=True)
@@ -127,3 +130,28 @@ async def test_a_damaged_frame_becomes_a_dead_letter_on_both_sides(tmp_path: Pat
     assert len(list((tmp_path / "dead-letters").glob("*.frame"))) == 1
     rows = read(tmp_path / "store" / "states.csv")
     assert not set(rows_of([report_of(damaged)])) & set(rows) and set(rows_of([report_of(20)])) <= set(rows)
+
+
+async def test_frames_of_twin_1_in_two_lanes_are_decoded_all(tmp_path: Path) -> None:
+    """After an outage a key frame begins the live lane; the run of the backlog goes on beside it."""
+    port = free_port()
+    outbox = Outbox("g", 1 << 26, encoder=FrameEncoder("g"))
+    put(outbox, 0, 400)
+    config = HttpFrames(listen=f"127.0.0.1:{port}", anonymous=True)
+    order: list[int] = []
+    async with receiving(tmp_path, config) as receiver:
+        slow = Config(url=f"http://127.0.0.1:{port}", bandwidth=10_000)
+        async with sending(outbox, slow, tmp_path) as uplink, asyncio.timeout(40):
+            while receiver.counters.stored == 0:
+                await asyncio.sleep(0.005)
+            for seq in range(400, 410):
+                put(outbox, seq, seq + 1)
+                order.append(receiver.counters.stored)
+                await asyncio.sleep(0.05)
+            assert uplink.schedule.split and order[-1] < 400, "live frames went beside the backlog"
+            uplink.schedule.budget.bytes_per_s = None  # a better link
+            await outbox.drained.wait()
+        assert receiver.counters.dead == receiver.counters.deferred == 0
+    rows = [row[:5] for row in read(tmp_path / "store" / "states.csv")]
+    expected = [row[:5] for row in rows_of([report_of(seq) for seq in range(410)])]
+    assert Counter(rows) == Counter(expected)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -108,7 +108,7 @@ def test_the_live_lane_begins_at_a_key_frame() -> None:
         queued = original(position)
         if queued is None or queued.key[1] not in (200, 201):
             return queued
-        return Queued(queued.key, queued.data, queued.values, queued.gaps, 0, queued.position)
+        return replace(queued, run=0)
 
     bench.outbox.read = read  # type: ignore[method-assign]
     bench.make(4)

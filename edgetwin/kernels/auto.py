@@ -48,6 +48,7 @@ FROZEN = 4
 FREEZE_AFTER = 256
 OUTSIZED_SCALE = 1.16
 KEEP_PRIOR = -0.1
+CARRY_GIVEN = 0.3
 
 
 @kernel
@@ -66,6 +67,8 @@ def restart(row: Any, z: float, t: int) -> None:
             row["r"] = max(guess * guess, noise_floor(abs(z), row["quantum"]))
         if row["learn"] & 2:
             row["q"] = 0.1 * row["r"]
+    if row["carry"] == 0.0 and row["learn"] & 2 == 0:
+        row["carry"] = CARRY_GIVEN
     row["x0"] = z - season_value(row, t)[0]
     row["x1"], row["u0_1"] = 0.0, 0.0
     row["d0"], row["d1"] = row["r"], 0.0
@@ -111,7 +114,7 @@ def move_to(row: Any, level: float, t: int) -> int:
 
 @kernel
 def fuse(row: Any, rings: Any, i: int, z: float, t: int, dt: float) -> int:
-    """Fuse one sample ``z`` taken ``dt`` s after the state, its past in rings[i]; returns FUSED or GATED."""
+    """Fuse one sample ``z`` taken ``dt`` s after the state, its past in rings[i] (i < 0: none); FUSED or GATED."""
     updates, learning = row["updates"], is_learning(row)
     x0, x1, d0, d1, u = row["x0"], row["x1"], row["d0"], row["d1"], row["u0_1"]
     r, mean = row["r"], row["dt_mean"]
@@ -200,7 +203,7 @@ def fuse(row: Any, rings: Any, i: int, z: float, t: int, dt: float) -> int:
                 start_shadows(row)
                 row["shadowed"] = 1
     row["updates"] = updates + 1
-    if row["season_mode"] == 1 and remember(row, rings, i, t, z):
+    if row["season_mode"] == 1 and i >= 0 and remember(row, rings, i, t, z):
         look_for_season(row, rings[i], z, t)
     return FUSED
 

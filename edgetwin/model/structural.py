@@ -101,10 +101,13 @@ _HEADER = '''"""Filter kernels of the model {name}. Generated; edits are overwri
 
 import math
 
+import numpy as np
+
 from edgetwin.kernels.auto import fuse, predict, restart
 from edgetwin.kernels.jit import kernel
 from edgetwin.kernels.learning import WARMUP, noise_floor
 from edgetwin.kernels.memory import copy_row, prefetch
+from edgetwin.kernels.seasons import BUCKET
 
 FUSED, LATE_FUSED, GATED, DUPLICATE, LATE_DROPPED, OUT_OF_RANGE, INVALID = range(7)
 VALUE_MAX = 1e100
@@ -112,13 +115,24 @@ CHANNELS = 1
 '''
 
 
+_ALONE = '''
+
+@kernel
+def accept(row, channel, raw, t, t_max):
+    """As other models have it, for a row without a past: no seasons are looked for."""
+    return accept_past(row, np.empty((0, 1), BUCKET), -1, channel, raw, t, t_max)
+'''
+
+
 def structural_source(name: str, accept: str) -> str:
     """The module of kernels, around ``accept`` as other built-in models have it."""
-    accept = _once(r"def accept\(row, ", "def accept(row, rings, i, ", accept)
+    accept = _once(r"def accept\(row, ", "def accept_past(row, rings, i, ", accept)
     accept = _once(r"fuse\(row, z, t, 1e-9 \* -age\)", "fuse(row, rings, i, z, t, 1e-9 * -age)", accept)
     here = "slot_place[where] // CHANNELS"
-    update = _once(r"accept\(row, channel", f"accept(row, history.rings, {here}, channel", UPDATE_SOURCE)
-    return "\n".join([*_HEADER.format(name=name).splitlines(), "", "", accept.strip(), "", "", update.strip(), ""])
+    update = _once(r"accept\(row, channel", f"accept_past(row, rings, {here}, channel", UPDATE_SOURCE)
+    update = _once(r"    for k in range\(slot", "    rings = history.rings\n    for k in range(slot", update)
+    parts = (_HEADER.format(name=name).strip(), accept.strip() + _ALONE.rstrip(), update.strip())
+    return "\n\n\n".join(parts) + "\n"
 
 
 def _once(pattern: str, new: str, text: str) -> str:

@@ -38,7 +38,7 @@ CASES = {
         twins("constant_velocity", {"x": {"noise": 0.4}}, [{"process_noise": q} for q in (0.01, 0.1, 2.0)]),
         [],
     ),
-    "learning": (twins("auto", {"x": {}}, [{}, {"process_noise": 0.3}]), []),
+    "learning": ([t | {"seasons": "off"} for t in twins("auto", {"x": {}}, [{}, {"process_noise": 0.3}])], []),
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import platform
 from pathlib import Path
 
 BENCHES = (
+    "compiling",
     "filters",
     "ingest",
     "journal",

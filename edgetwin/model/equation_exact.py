@@ -22,6 +22,23 @@ from edgetwin.model.structure import Linear
 from edgetwin.model.symbolic import statements
 from edgetwin.model.unrolled import Writer, add, times
 
+REACH = 0.25
+"""Of the interval over which the series is summed: rate times length."""
+
+ORDERS = (3, 5, 8, 12)
+"""Numbers of terms; the last does for ``REACH``."""
+
+
+def reach_of(order: int) -> float:
+    """The rate times length over which that many terms leave out less than 1e-13 of the whole.
+
+    Term k + 1 of Q is at most 2 reach / (k + 1) of term k, as both of its sides grow.
+    """
+    omitted = 1.0
+    for k in range(1, order + 1):
+        omitted *= 2 / (k + 1)
+    return float((1e-13 / omitted) ** (1 / order))
+
 
 class ExactStep(TimeUpdate):
     """The exact transition; ``linear`` is the structure of the model."""
@@ -75,9 +92,8 @@ class ExactStep(TimeUpdate):
             w(*statements([(f"a{i}_{j}", self.symbols.jacobian[i][j]) for i, j in self.symbols.entries], "c"))
             w(*rate_lines(self.symbols, self.model, "a"))
             w("reach = rate * h", "doublings = 0")
-            with w.block("if reach > 0.25 and reach < 1e300:"):
-                w("doublings = math.frexp(4.0 * reach)[1]")
-                w("h = math.ldexp(h, -doublings)", "reach = math.ldexp(reach, -doublings)")
+            with w.block(f"while reach > {REACH!r} and reach < 1e300:"):
+                w("doublings, h, reach = doublings + 1, 0.5 * h, 0.5 * reach")
             self.series(w)
             with w.block("for _ in range(doublings):"):
                 self.double(w)
@@ -112,10 +128,11 @@ class ExactStep(TimeUpdate):
     def series(self, w: Writer) -> None:
         """Γ, E and Q over a short h; Horner's scheme from the last term that counts."""
         n, closed, noise = self.n, self.linear.closed, self.noise_entries()
-        w("order = 1", "omitted = reach")
-        with w.block("while omitted > 1e-13 and order < 40:"):
-            w("order = order + 1", "omitted = omitted * 2.0 * reach / (order + 1)")
-        w(f"order = order + {self.linear.least_order() - 1}  # beyond the leading term of the smallest entry")
+        beyond = self.linear.least_order() - 1  # the smallest entry begins with that term
+        w(f"order = {ORDERS[-1] + beyond}")
+        for order in reversed(ORDERS[:-1]):
+            with w.block(f"if reach <= {reach_of(order)!r}:"):
+                w(f"order = {order + beyond}")
         start = {(i, j): (f"q{i}" if i == j and i in self.driven else "0.0") for i, j in noise}
         w(*(f"gamma{i}_{j} = {'1.0' if i == j else '0.0'}" for i, j in closed))
         w(*(f"{self.q(i, j)} = {start[i, j]}" for i, j in noise))

@@ -6,7 +6,7 @@ point 1/(2 (n + κ)). For n <= 3 the fourth moments of a Gaussian are met; from 
 rule is the spherical cubature of third degree. New points are drawn before every sub-step and every measurement;
 functions see them within the bounds of the states. Each point takes the sub-step of the mean in steps of its own, at
 which ``h * rate`` is at most 0.4, so that one in a stiffer place than the mean stays stable; 16 of them at most, so
-that no twin holds up the others. A point that would need more is a filter that diverges.
+that no twin holds up the others. A point that would need more is of a filter that diverges.
 
 Each pair of points splits into half its difference, which is d_j and a divided difference of the function along column
 j, and its mean, whose departure from the mean of all is curvature. So the spread of the points through the dynamics is

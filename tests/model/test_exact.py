@@ -11,6 +11,7 @@ import pytest
 
 from edgetwin.config.equations import equation_model
 from edgetwin.config.schema import UserInput, UserModel, UserState
+from edgetwin.engine.snapshot import load as restore
 from edgetwin.model.structure import linear_structure
 from tests.model.reference import ReferenceFilter
 from tests.model.rig import SECOND, T0, Rig, rig
@@ -222,3 +223,30 @@ def test_entries_and_reach_of_noise() -> None:
     assert found.noisy == (0, 3)  # noise enters a and goes on to d
     assert {(3, 2), (0, 2), (1, 1)} <= set(found.closed)
     assert found.least_order() == 4
+
+
+def test_a_transition_of_other_equations_is_not_taken_over() -> None:
+    """A model may be edited under its name while its twins' states are kept."""
+    slow, fast = ({**LINEAR["leak"], "derivatives": {"h": f"u - {k}*h"}} for k in ("0.1", "0.7"))
+    old, new = rig(slow, noise={"h": 1e6}), rig(fast, noise={"h": 1e6})
+    old.feed([old.slots[0]["h"]] * 2, [T0, T0 + SECOND], [1.0, 1.0])
+    assert restore(new.engine, old.engine.snapshot(), 2**62) == 1
+    x = new.mean()[0, 0]
+    new.feed([new.slots[0]["h"]], [T0 + 2 * SECOND], [1.0])
+    assert new.mean()[0, 0] == pytest.approx(0.5 / 0.7 + (x - 0.5 / 0.7) * np.exp(-0.7), rel=1e-6)
+
+
+def test_noise_of_a_twin_where_its_model_has_none() -> None:
+    """Rows are those that the kernels were made for."""
+    model = {**LINEAR["reservoir"], "process_noise": {}}
+    still, moved = rig(model), rig(model, process_noise={"b": 0.1})
+    for r in (still, moved):
+        r.feed([r.slots[0]["a"]] * 2, [T0, T0 + SECOND], [3.0, 3.0])
+    reference = ReferenceFilter(moved.model)
+    reference.q[1, 1] = 0.01
+    h = moved.model.measurements["a"]
+    reference.update(h, 3.0, 0.3)
+    reference.advance(1.0)
+    reference.update(h, 3.0, 0.3)
+    np.testing.assert_allclose(moved.covariance(), reference.kf.P, rtol=1e-8)
+    assert moved.covariance()[1, 1] > still.covariance()[1, 1]

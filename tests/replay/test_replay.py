@@ -53,8 +53,12 @@ def ingest(engine: Engine, source: int, slot: int, t_ns: int, value: float, now_
 
 def stepwise(folder: Path, text: str) -> tuple[Engine, list[Report], list[tuple[str, str, str, float, float]]]:
     """The same samples through the daemon's own calls, one by one: the engine, its reports at every tick of a clock, and
-    the states of the twins that had a sample, at every instant."""
+    the states of the twins that had a sample, at every instant.
+
+    Quality is without the health of the filters, which a replay leaves out of its reports (docs/replay.md).
+    """
     engine, found = samples(folder, text)
+    engine.quality_of_rows = lambda number, at: engine.banks[number].status(at).quality  # type: ignore[method-assign]
     twin_of = {slot: twin.name for twin in engine.instances() for slot in twin.slots.values()}
     reports: list[Report] = []
     states: list[tuple[str, str, str, float, float]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgpack
 import msgspec
 import numpy as np
 
@@ -32,6 +33,13 @@ def twin(name: str = "m", model: str = "random_walk", **extra: Any) -> dict[str,
         "signals": {"x": signal},
         **extra,
     }
+
+
+def states(engine: Engine) -> object:
+    """The snapshot without the figures of health: those are of what was seen between batches."""
+    saved = msgpack.unpackb(engine.snapshot())
+    del saved["health"]
+    return saved
 
 
 def feed(engine: Engine, values: Any, times: Any = None, slot: int = 0, now: int | None = None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgpack
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,18 +9,11 @@ from hypothesis import strategies as st
 
 from edgetwin.engine import Engine
 from edgetwin.records import Batch, Outcome, Quality
-from tests.engine.build import SECOND, T0, config, feed, twin
+from tests.engine.build import SECOND, T0, config, feed, states, twin
 
 
 def outcomes(engine: Engine) -> dict[str, int]:
     return {o.name: int(n) for o, n in zip(Outcome, engine.ledger.counts[0], strict=True) if n}
-
-
-def states(engine: Engine) -> object:
-    """The snapshot without the figures of health: those are of what was seen between batches."""
-    saved = msgpack.unpackb(engine.snapshot())
-    del saved["health"]
-    return saved
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e101, -1e308])

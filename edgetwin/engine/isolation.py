@@ -263,14 +263,15 @@ class Isolation:
     def _take_back(self) -> None:
         for slot, aside in list(self._aside.items()):
             h = self._health.slots[slot]
+            redundant = self._of_slot[slot]
+            c, row = self._health.channel_of[slot], self._banks[redundant.number].rows[redundant.row]
+            row[f"learn_of{c}"] = 0  # noise that was frozen and is released must not learn from a sensor put aside
             if (
                 h["n"] < RESTORE_SAMPLES
                 or kernel.judge_innovations(h, kernel.MEMORY, 1.0) != kernel.OK
                 or kernel.is_stuck(h)
             ):
                 continue
-            redundant = self._of_slot[slot]
-            c, row = self._health.channel_of[slot], self._banks[redundant.number].rows[redundant.row]
             row[f"r{c}"], row[f"learn_of{c}"] = aside.variance, aside.learned
             h["extra"] = 0.0
             self._health.verdict[slot] = state.NO_VERDICT

@@ -116,6 +116,7 @@ async def pymodbus_peer(kind: str, folder: Path, units: tuple[int, ...] = (1, 2)
 def server_context(folder: Path) -> ssl.SSLContext:
     if not (folder / "ca.pem").exists():
         make_authority(folder, "ca")
+        make_authority(folder, "other")
         make_certificate(folder, "server", f"IP:{HOST}")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem", folder / "server.key")

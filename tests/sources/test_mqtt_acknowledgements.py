@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -11,6 +12,10 @@ from edgetwin.sources.mqtt import datapath
 from tests.conftest import Broker
 from tests.sources.broker_double import PINGREQ, SUBSCRIBE, UNSUBSCRIBE, Connection, Packet, broker_double, politely
 from tests.sources.mqtt_rig import PLAIN, Sent, config, eventually, publish_all, running, template
+
+
+def never_a_pong(connection: Connection, packet: Packet) -> bytes:
+    return b"" if packet.kind == PINGREQ else politely(connection, packet)
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
@@ -74,9 +79,6 @@ async def test_packets_of_the_session_are_never_torn_by_acknowledgements() -> No
 async def test_pings_answered_late_do_not_end_a_session_that_brings_data() -> None:
     """The PINGRESP stands behind the backlog in the stream; what arrives meanwhile proves that the broker lives."""
 
-    def never_a_pong(connection: Connection, packet: Packet) -> bytes:
-        return b"" if packet.kind == PINGREQ else politely(connection, packet)
-
     async with broker_double(never_a_pong) as broker:
         async with running(config(broker.port, [template(PLAIN)], keepalive=1)) as rig:
             client = await broker.subscribed()
@@ -91,6 +93,40 @@ async def test_pings_answered_late_do_not_end_a_session_that_brings_data() -> No
             # And when it falls silent it is given up.
             await eventually(lambda: client.closed.is_set(), "the client to hang up")
             assert set(rig.ledger) == {"fused"}
+
+
+async def test_a_loop_too_busy_to_read_is_no_silence_of_the_broker() -> None:
+    """Blocked for longer than the keepalive again and again, with a ping unanswered and bytes in the socket."""
+    async with (
+        broker_double(never_a_pong) as broker,
+        running(config(broker.port, [template(PLAIN)], keepalive=1)) as rig,
+    ):
+        client = await broker.subscribed()
+        await client.until(lambda c: c.of(PINGREQ), "a ping")
+        for k in range(6):
+            client.publish(b"plant/m/temp", b"20", qos=1, mid=k + 1)
+            time.sleep(1.1)  # noqa: ASYNC251 (the fault: nothing else runs)
+            await asyncio.sleep(0)
+        await client.until(lambda c: len(c.acknowledged) == 6, "acknowledgements")
+        assert rig.source.up
+        assert len(broker.connections) == 1
+
+
+async def test_a_process_that_was_stopped_waits_out_the_answer_to_its_ping() -> None:
+    """Nothing waits in the socket when it goes on: what it asked, or the answer, is still on its way."""
+    async with (
+        broker_double(never_a_pong) as broker,
+        running(config(broker.port, [template(PLAIN)], keepalive=3)) as rig,
+    ):
+        client = await broker.subscribed()
+        await client.until(lambda c: c.of(PINGREQ), "a ping")
+        time.sleep(4.0)  # noqa: ASYNC251 (as SIGSTOP, for longer than the keepalive)
+        await asyncio.sleep(1.0)  # the answer's way
+        assert rig.source.up
+        broker.answer = politely
+        client.send(b"\xd0\0")
+        await client.until(lambda c: len(c.of(PINGREQ)) >= 2, "the next ping")
+        assert len(broker.connections) == 1
 
 
 async def test_a_broker_that_never_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

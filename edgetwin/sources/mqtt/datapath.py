@@ -89,10 +89,10 @@ class DataPath:
                 return
             self._have += size
             began = time_func()
-            # paho sees no samples, and would hang up when its PINGRESP stands behind many of them.
-            self._paho._last_bytes_received = began
             self._scan()
             now = time_func()
+            # paho sees no samples, and would hang up when its PINGRESP stands behind many of them.
+            self._paho._last_bytes_received = now
             self._adapt(now - began)
             if self._control or now > until or (size < len(room) and not self._tls):
                 return

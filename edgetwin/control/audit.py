@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from edgetwin.errors import JournalError
+from edgetwin.journal.disk import sync_directory
 from edgetwin.records import Scalar
 
 FILE_BYTES_MAX = 8 * 2**20
@@ -96,7 +97,7 @@ class Audit:
             if not size or size + len(line) > FILE_BYTES_MAX:
                 if size:
                     path.replace(self._directory / OLDER)
-                _sync_directory(self._directory)
+                sync_directory(self._directory)
         except OSError as exc:
             raise JournalError(f"cannot write {path}: {exc.strerror}", hint="check state_dir") from exc
 
@@ -115,11 +116,3 @@ def _parse(line: bytes) -> Entry | None:
         return None
     data = msgspec.json.decode(body)
     return Entry(data.pop("n"), data.pop("t"), data.pop("kind"), data)
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -122,7 +122,7 @@ class RealDisk:
         assert not self._read_only, "an inspection owns nothing"
         if not self._path.is_dir():
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _sync_directory(self._path.parent)
+            sync_directory(self._path.parent)
         fd = os.open(self._path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -154,10 +154,11 @@ class RealDisk:
         (self._path / name).unlink()
 
     def sync_directory(self) -> None:
-        _sync_directory(self._path)
+        sync_directory(self._path)
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable: creations, renames and removals. OSError when the disk refuses."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

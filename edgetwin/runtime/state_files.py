@@ -12,6 +12,7 @@ import zlib
 from pathlib import Path
 
 from edgetwin.errors import JournalError
+from edgetwin.journal.disk import sync_directory
 
 _HEADER = struct.Struct("<8sIQQI")
 _MAGIC = b"EDGETWIN"
@@ -46,7 +47,7 @@ class SnapshotFiles:
                 f.flush()
                 os.fsync(f.fileno())
             partial.replace(path)
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
         except OSError as exc:
             partial.unlink(missing_ok=True)
             raise JournalError(
@@ -70,11 +71,3 @@ class SnapshotFiles:
                 return number, body
         self.damaged.append(path.name)
         return None
-
-
-def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgetwin.errors import JournalError
+from edgetwin.journal.disk import sync_directory
 
 FILE_BYTES_MAX = 1 << 30
 
@@ -119,15 +120,6 @@ def replace(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
         sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 @contextlib.contextmanager

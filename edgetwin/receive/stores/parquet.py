@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from edgetwin.codec.frames import Frame
 from edgetwin.errors import ConfigError
-from edgetwin.receive.stores.files import storing, sync_directory
+from edgetwin.journal.disk import sync_directory
+from edgetwin.receive.stores.files import storing
 from edgetwin.receive.stores.port import QUALITY
 
 ROWS_PER_GROUP = 65_536

@@ -15,8 +15,9 @@ from pathlib import Path
 from edgetwin.codec.container import append_frame, read_frames
 from edgetwin.codec.decoder import RUNS_PER_GATEWAY, Run, run_of
 from edgetwin.errors import JournalError
+from edgetwin.journal.disk import sync_directory
 from edgetwin.receive.batch import RunFrame
-from edgetwin.receive.stores.files import storing, sync_directory
+from edgetwin.receive.stores.files import storing
 
 COMPACT_FACTOR = 4
 COMPACT_LEAST_BYTES = 4 * 1024 * 1024

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -10,6 +9,7 @@ import msgpack
 
 from edgetwin.errors import JournalError
 from edgetwin.journal.layout import Kind
+from edgetwin.ranges import Ranges
 
 U64_MAX = 2**64 - 1
 
@@ -138,7 +138,7 @@ class GapLedger:
     def __init__(self) -> None:
         self.pending: list[Gap] = []
         self.carried: dict[FrameKey, tuple[Gap, ...]] = {}
-        self._ranges: dict[int, tuple[list[int], list[int]]] | None = None
+        self._frames: dict[int, Ranges] | None = None
 
     def __len__(self) -> int:
         return len(self.pending) + sum(map(len, self.carried.values()))
@@ -159,20 +159,20 @@ class GapLedger:
         self.pending = coalesce([*self.pending, *gaps])
         while len(self.pending) > RANGES_MAX and len(thinner := _sacrifice(self.pending)) < len(self.pending):
             self.pending = thinner
-        self._ranges = None
+        self._frames = None
 
     def carry(self, key: FrameKey, gaps: tuple[Gap, ...]) -> None:
         """The frame ``key`` tells the cloud of ``gaps``."""
         told = set(gaps)
         self.pending = [gap for gap in self.pending if gap not in told]
         self.carried[key] = gaps
-        self._ranges = None
+        self._frames = None
 
     def settle(self, epoch: int, through: int) -> None:
         """Frames of ``epoch`` up to ``through`` have arrived, and with them what they carried."""
         for key in [key for key in self.carried if key[0] == epoch and key[1] <= through]:
             del self.carried[key]
-            self._ranges = None
+            self._frames = None
 
     def give_back(self, lost: Iterable[Gap]) -> None:
         """What frames that are now lost carried is to be told anew."""
@@ -182,38 +182,21 @@ class GapLedger:
 
     def covers(self, epoch: int, sequence: int) -> bool:
         """Whether the frame is known to be gone."""
-        if self._ranges is None:
-            self._ranges = self._index()
-        firsts, lasts = self._ranges.get(epoch, ((), ()))
-        at = bisect_right(firsts, sequence) - 1
-        return at >= 0 and sequence <= lasts[at]
-
-    def _index(self) -> dict[int, tuple[list[int], list[int]]]:
-        """Per epoch, first and last of the ranges of frames, ascending, overlapping ones united."""
-        index: dict[int, tuple[list[int], list[int]]] = {}
-        for gap in sorted((g for g in self if g.kind == Kind.FRAME), key=lambda g: (g.epoch, g.first)):
-            firsts, lasts = index.setdefault(gap.epoch, ([], []))
-            if lasts and gap.first <= lasts[-1] + 1:
-                lasts[-1] = max(lasts[-1], gap.last)
-            else:
-                firsts.append(gap.first)
-                lasts.append(gap.last)
-        return index
+        return sequence in self._gone(epoch)
 
     def without(self, epoch: int, first: int, last: int) -> list[tuple[int, int]]:
-        """What of ``first`` to ``last`` (inclusive) no gap covers, as ranges."""
-        if self._ranges is None:
-            self._ranges = self._index()
-        left = []
-        firsts, lasts = self._ranges.get(epoch, ((), ()))
-        for start, stop in zip(firsts, lasts, strict=True):
-            if stop < first:
-                continue
-            if start > last:
-                break
-            if start > first:
-                left.append((first, start - 1))
-            first = stop + 1
-        if first <= last:
-            left.append((first, last))
-        return left
+        """What of ``first`` to ``last`` (inclusive) no gap covers, as first and last of ranges."""
+        return [(start, stop - 1) for start, stop in self._gone(epoch).missing(first, last + 1)]
+
+    def _gone(self, epoch: int) -> Ranges:
+        """The frames of ``epoch`` that are in gaps."""
+        if self._frames is None:
+            frames: dict[int, Ranges] = {}
+            for gap in self:
+                if gap.kind == Kind.FRAME:
+                    frames.setdefault(gap.epoch, Ranges()).add(gap.first, gap.last + 1)
+            self._frames = frames
+        return self._frames.get(epoch, _NONE)
+
+
+_NONE = Ranges()

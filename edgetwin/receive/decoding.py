@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from edgetwin.codec.contents import Frame
 from edgetwin.codec.decoder import FrameDecoder, NeedKeyError, Run, run_of
 from edgetwin.errors import FrameError
-from edgetwin.receive.ranges import Range
+from edgetwin.receive.sequence import Span
 
 WANTED_MAX = 4_096
 """Broken runs remembered; the oldest is forgotten, and asked for anew when another of its frames comes."""
@@ -55,7 +55,7 @@ class Decoding:
             with contextlib.suppress(FrameError):  # it is not its turn
                 self._decoder.decode(data)
 
-    def wanted(self, gateway: str, epoch: int) -> list[Range]:
+    def wanted(self, gateway: str, epoch: int) -> list[Span]:
         """The frames of an epoch that are wanted again."""
         return [(run[2], seq) for run, seq in self._wanted.items() if run[:2] == (gateway, epoch)]
 

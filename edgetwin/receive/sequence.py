@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from edgetwin.codec.acks import RESENDS_MAX, Ack
-from edgetwin.receive.ranges import Range, Ranges
+from edgetwin.ranges import Range, Ranges
 
 RANGES_MAX = 256
 EPOCHS_MAX = 65_536
-_MAX = 2**64 - 1
+
+Span = tuple[int, int]
+"""First and last of consecutive frames, as gap records, acknowledgements and stores have them."""
+
+_BEYOND = 2**64
+"""Greater than every number of a frame."""
 
 
 class Progress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,8 +31,8 @@ class Progress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     gateway: str
     epoch: int
-    came: list[Range] = []
-    lost: list[Range] = []
+    came: list[Span] = []
+    lost: list[Span] = []
     opened_ns: int = 0
     heard_ns: int = 0
     last_t_ns: int = 0
@@ -40,14 +45,14 @@ class Progress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Arrival:
     """What the arrival of a number tells.
 
-    ``new`` is False for a duplicate. ``missing`` are numbers skipped for the first time (inclusive), None if none;
+    ``new`` is False for a duplicate. ``missing`` are numbers skipped for the first time, None if none;
     ``filled`` says that later numbers had come before it. ``given_up`` are holes closed because there were too many.
     """
 
     new: bool
-    missing: Range | None = None
+    missing: Span | None = None
     filled: bool = False
-    given_up: tuple[Range, ...] = ()
+    given_up: tuple[Span, ...] = ()
 
 
 _DUPLICATE = Arrival(False)
@@ -69,9 +74,9 @@ class Stream:
         self.frames = progress.frames
         self.rows = progress.rows
         self.version = progress.version
-        self._came = Ranges(progress.came)
-        self._lost = Ranges(progress.lost)
-        self._deferred_top = -1
+        self._came = Ranges(_ranges(progress.came))
+        self._lost = Ranges(_ranges(progress.lost))
+        self._deferred_stop = 0
         self._ranges_max = ranges_max
 
     # ---- in
@@ -80,29 +85,26 @@ class Stream:
         """Note that ``seq`` has come."""
         if seq in self._came:
             return _DUPLICATE
-        top = self._came.top
-        missing = (top + 1, seq - 1) if seq > top + 1 else None
-        self._came.add(seq, seq)
-        self._lost.remove(seq, seq)
-        return Arrival(True, missing, filled=seq < top, given_up=tuple(self._give_up()))
+        stop = self._came.stop
+        missing = (stop, seq - 1) if seq > stop else None
+        self._came.add(seq, seq + 1)
+        self._lost.discard(seq, seq + 1)
+        return Arrival(True, missing, filled=seq < stop, given_up=tuple(_spans(self._give_up())))
 
-    def account(self, first: int, last: int) -> list[Range]:
+    def account(self, first: int, last: int) -> list[Span]:
         """A gap record names ``first..last``; returns the parts that are neither here nor known to be lost."""
-        news = [part for hole in self._came.missing(first, last) for part in self._lost.missing(*hole)]
-        for part in news:
-            self._lost.add(*part)
+        news = self._enter_lost(first, last + 1)
         while len(self._lost) > self._ranges_max:
-            for part in self.unaccounted(*self._lost.lowest_hole()):
-                self._lost.add(*part)
-                news.append(part)
+            news += self._enter_lost(*_lowest_hole(self._lost))
             if len(self._lost) > self._ranges_max:  # what lies between them came: the two cannot be one
-                self._came.add(*self._lost.ranges[0])
-                self._lost.remove(*self._lost.ranges[0])
-        return news
+                lowest = next(iter(self._lost))
+                self._came.add(*lowest)
+                self._lost.discard(*lowest)
+        return _spans(news)
 
     def defer(self, seq: int) -> None:
         """``seq`` has come and cannot be read yet: it is asked for again."""
-        self._deferred_top = max(self._deferred_top, seq)
+        self._deferred_stop = max(self._deferred_stop, seq + 1)
 
     # ---- out
 
@@ -112,24 +114,20 @@ class Stream:
 
     def lost_within(self, first: int, last: int) -> bool:
         """Whether any of ``first..last`` is known to be lost."""
-        return first <= last and self._lost.missing(first, last) != [(first, last)]
+        return bool(self._lost.common(first, last + 1))
 
     @property
     def through(self) -> int:
         """Every number up to this one has come or is accounted for; -1: not even the first. Not beyond what a gap
         without an end begins with, as nobody knows how far the frames went."""
-        holes = self.unaccounted(0, _MAX)
-        if holes:
-            return holes[0][0] - 1
-        last_gap = self._lost.ranges[-1]
-        return max(self._came.top, last_gap[0] - 1)
+        holes = self._unaccounted(0, _BEYOND)
+        stop = holes[0][0] if holes else max(self._came.stop, self._open_from)
+        return stop - 1
 
     @property
-    def holes(self) -> list[Range]:
+    def holes(self) -> list[Span]:
         """What is missing below the greatest number known of."""
-        lost = self._lost.ranges
-        top = max(self._came.top, self._deferred_top, lost[-1][0] - 1 if lost else -1)
-        return self.unaccounted(0, top)
+        return _spans(self._unaccounted(0, max(self._came.stop, self._deferred_stop, self._open_from)))
 
     @property
     def missing(self) -> int:
@@ -137,24 +135,22 @@ class Stream:
         return sum(last - first + 1 for first, last in self.holes)
 
     @property
-    def received(self) -> tuple[Range, ...]:
+    def received(self) -> tuple[Span, ...]:
         """The numbers that have come."""
-        return self._came.ranges
+        return tuple(_spans(self._came))
 
-    def ack(self, again: Sequence[Range] = (), *, key: bool = False) -> Ack:
+    def ack(self, again: Sequence[Span] = (), *, key: bool = False) -> Ack:
         """What the gateway is to be told; ``again`` are frames wanted besides those that are missing."""
-        wanted = Ranges(self.holes)
-        for first, last in again:
-            wanted.add(first, last)
-        return Ack(self.gateway, self.epoch, self.through, wanted.ranges[:RESENDS_MAX], key)
+        wanted = Ranges(_ranges([*self.holes, *again]))
+        return Ack(self.gateway, self.epoch, self.through, tuple(_spans(wanted)[:RESENDS_MAX]), key)
 
     def progress(self) -> Progress:
         """What a store is to keep."""
         return Progress(
             gateway=self.gateway,
             epoch=self.epoch,
-            came=list(self._came.ranges),
-            lost=list(self._lost.ranges),
+            came=_spans(self._came),
+            lost=_spans(self._lost),
             opened_ns=self.opened_ns,
             heard_ns=self.heard_ns,
             last_t_ns=self.last_t_ns,
@@ -163,16 +159,44 @@ class Stream:
             version=self.version,
         )
 
-    def unaccounted(self, first: int, last: int) -> list[Range]:
+    def unaccounted(self, first: int, last: int) -> list[Span]:
         """The parts of ``first..last`` that have neither come nor are accounted for."""
-        return [part for hole in self._came.missing(first, last) for part in self._lost.missing(*hole)]
+        return _spans(self._unaccounted(first, last + 1))
+
+    def _unaccounted(self, first: int, stop: int) -> list[Range]:
+        return [part for hole in self._came.missing(first, stop) for part in self._lost.missing(*hole)]
+
+    def _enter_lost(self, first: int, stop: int) -> list[Range]:
+        news = self._unaccounted(first, stop)
+        for part in news:
+            self._lost.add(*part)
+        return news
 
     def _give_up(self) -> Iterator[Range]:
         while len(self._came) > self._ranges_max:
-            hole = self._came.lowest_hole()
+            hole = _lowest_hole(self._came)
             yield from self._lost.missing(*hole)
             self._came.add(*hole)
-            self._lost.remove(*hole)
+            self._lost.discard(*hole)
+
+    @property
+    def _open_from(self) -> int:
+        """The first number of the last gap, which may have no end; 0 when there is none."""
+        return max((first for first, _ in self._lost), default=0)
+
+
+def _ranges(spans: Iterable[Span]) -> Iterator[Range]:
+    return ((first, last + 1) for first, last in spans)
+
+
+def _spans(ranges: Iterable[Range]) -> list[Span]:
+    return [(first, stop - 1) for first, stop in ranges]
+
+
+def _lowest_hole(ranges: Ranges) -> Range:
+    """The hole between the two lowest ranges; there must be two."""
+    (_, first), (stop, _), *_ = ranges
+    return first, stop
 
 
 class Tracker:

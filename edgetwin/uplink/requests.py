@@ -7,7 +7,7 @@ it was sent a while ago and the latest answer still asks for it.
 from __future__ import annotations
 
 from edgetwin.clock import NS, Clock
-from edgetwin.uplink.ranges import Ranges
+from edgetwin.ranges import Ranges
 
 
 class Requests:

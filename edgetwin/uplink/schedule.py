@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from edgetwin.clock import NS, Clock
+from edgetwin.ranges import Ranges
 from edgetwin.uplink.budget import Budget
 from edgetwin.uplink.port import Outbox
 from edgetwin.uplink.queued import Queued
-from edgetwin.uplink.ranges import Ranges
 from edgetwin.uplink.requests import Requests
 
 LAG_FRAMES = 64

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgetwin.codec.acks import decode_ack, encode_ack
-from edgetwin.receive.ranges import Ranges
 from edgetwin.receive.sequence import Arrival, Progress, Stream, Tracker
 
 NUMBERS = st.integers(0, 30) | st.integers(2**64 - 4, 2**64 - 1)
@@ -23,20 +20,6 @@ def stream(ranges_max: int = 256) -> Stream:
 
 def members(ranges: tuple[tuple[int, int], ...] | list[tuple[int, int]]) -> set[int]:
     return {n for first, last in ranges for n in range(first, last + 1)}
-
-
-@given(st.lists(st.tuples(st.booleans(), SPANS)), SPANS)
-def test_ranges_are_a_set(steps: list[tuple[bool, tuple[int, int]]], asked: tuple[int, int]) -> None:
-    ranges, oracle = Ranges(), set[int]()
-    for add, (first, last) in steps:
-        (ranges.add if add else ranges.remove)(first, last)
-        part = set(range(first, last + 1))
-        oracle = oracle | part if add else oracle - part
-    assert members(ranges.ranges) == oracle
-    assert all(a[1] + 1 < b[0] for a, b in pairwise(ranges.ranges))
-    assert ranges.count() == len(oracle) and ranges.top == max(oracle, default=-1)
-    assert [n for n in range(32) if n in ranges] == sorted(oracle)
-    assert members(ranges.missing(*asked)) == set(range(asked[0], asked[1] + 1)) - oracle
 
 
 @given(st.lists(NUMBERS))

@@ -9,8 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from edgetwin.errors import JournalError
-from edgetwin.receive.ranges import Range
-from edgetwin.receive.sequence import Progress
+from edgetwin.receive.sequence import Progress, Span
 from edgetwin.receive.stores.files import Position, replace
 
 NAME = "progress.json"
@@ -39,7 +38,7 @@ class _First(Struct, frozen=True, kw_only=True):
 
     kind: str
     positions: dict[str, int] = {}
-    received: list[tuple[str, int, list[Range]]] = []
+    received: list[tuple[str, int, list[Span]]] = []
 
 
 def load(directory: Path, kind: str) -> Commit:

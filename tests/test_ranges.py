@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgetwin.uplink.ranges import Ranges
+from edgetwin.ranges import Range, Ranges
 
 STEPS = st.lists(st.tuples(st.booleans(), st.integers(-5, 40), st.integers(0, 15)), max_size=30)
 
@@ -23,15 +23,22 @@ def test_they_are_a_set_of_integers(steps: list[tuple[bool, int, int]], n: int, 
             ranges.discard(first, first + count)
             plain -= set(range(first, first + count))
     held = list(ranges)
-    assert {i for low, high in held for i in range(low, high)} == plain
+    assert members(held) == plain
     assert all(low < high for low, high in held)
     assert all(a[1] < b[0] for a, b in pairwise(held)), "neighbours must be joined"
     assert ranges.count() == len(plain)
     assert ranges.count(n) == len([i for i in plain if i < n])
     assert (n in ranges) == (n in plain)
     assert ranges.skip(n) == next(i for i in range(n, 100) if i not in plain)
-    parts = {i for low, high in ranges.common(n, n + length) for i in range(low, high)}
-    assert parts == plain & set(range(n, n + length))
+    assert ranges.stop == max(plain, default=-1) + 1
+    asked = set(range(n, n + length))
+    assert members(ranges.common(n, n + length)) == plain & asked
+    assert members(ranges.missing(n, n + length)) == asked - plain
+    assert list(Ranges(reversed(held))) == held and len(ranges) == len(held)
+
+
+def members(ranges: list[Range]) -> set[int]:
+    return {i for low, high in ranges for i in range(low, high)}
 
 
 def test_a_copy_is_its_own() -> None:

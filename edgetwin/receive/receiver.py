@@ -19,6 +19,7 @@ from edgetwin.clock import Clock
 from edgetwin.codec.acks import Ack
 from edgetwin.codec.decoder import NeedKeyError, identity
 from edgetwin.codec.frames import Frame, FrameGap
+from edgetwin.codec.limits import U64_MAX
 from edgetwin.errors import FrameError, JournalError
 from edgetwin.ratelimit import RateLimiter
 from edgetwin.receive.batch import Batch, Gap, GapKind, RunFrame
@@ -312,7 +313,7 @@ class Receiver:
             self._note_lost(gateway, FrameGap(gap.epoch, first, last, gap.reason, gap.count))
 
     def _note_lost(self, gateway: str, gap: FrameGap) -> None:
-        self.counters.lost += 1 if gap.reason == "unclean_stop" else gap.last - gap.first + 1
+        self.counters.lost += 1 if gap.last == U64_MAX else gap.last - gap.first + 1
         self._note(gateway, gap, "lost")
         self._warn("frames_lost", gateway, gap)
 

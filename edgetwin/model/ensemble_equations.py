@@ -16,6 +16,7 @@ import sympy
 
 from edgetwin.config.equations import STEP, EquationModel
 from edgetwin.model.ensemble_linear import HEADER, SIGNATURE, draw, load, lose, save, write
+from edgetwin.model.equation_symbols import clamp
 from edgetwin.model.symbolic import derivative, statements, to_sympy
 from edgetwin.model.unrolled import Writer
 
@@ -113,11 +114,11 @@ class _Generator:
                 w("dt = remaining / (math.floor(parts) + 1.0)")
             w("share = 0.5 * math.sqrt(dt)")
             self.draw(w)
-            self.clamp(w)
+            clamp(w, self.model)
             self.runge_kutta(w)
             w(*(f"x{i} = x{i} + e{i}" for i in self.noisy))
             lose(w, self.n)
-            self.clamp(w)
+            clamp(w, self.model)
             with w.block("if lot < 0 or left <= 1 or dt >= remaining:"):
                 w("break")
             w("remaining, left = remaining - dt, left - 1")
@@ -129,13 +130,13 @@ class _Generator:
         w("dt = width[s]", "share = math.sqrt(0.5 * dt)")
         w(*(f"{name} = start[s, {k}]" for k, name in enumerate(self.inputs)))
         self.draw(w)
-        self.clamp(w)
+        clamp(w, self.model)
         names = ", ".join(f"v{i}" for i in range(self.n))
         w(f"({names},) = flow({self.arguments(self.states)}, {STEP})")
         w(*(f"x{i} = v{i}" for i in range(self.n)))
         self.draw(w)
         lose(w, self.n)
-        self.clamp(w)
+        clamp(w, self.model)
 
     def draw(self, w: Writer) -> None:
         """Noise increments e of this step, added to the states."""
@@ -162,14 +163,6 @@ class _Generator:
                 self.set_inputs(w, f"since + {'0.5 * dt' if stage == 1 else 'dt'}")
         w("sixth = dt / 6.0")
         w(*(f"x{i} = x{i} + sixth * (v{i}_1 + 2.0 * (v{i}_2 + v{i}_3) + v{i}_4)" for i in range(self.n)))
-
-    def clamp(self, w: Writer) -> None:
-        """Bounds, written so that NaN stays NaN."""
-        for i, state in enumerate(self.model.states.values()):
-            if state.min is not None:
-                w(f"x{i} = {state.min!r} if x{i} < {state.min!r} else x{i}")
-            if state.max is not None:
-                w(f"x{i} = {state.max!r} if x{i} > {state.max!r} else x{i}")
 
 
 def generate_equation_ensemble(model: EquationModel, skipped: tuple[str, ...]) -> str:

@@ -15,7 +15,7 @@ Matrices" (2008), ch. 10; Zhong and Williams, "A precise time step integration m
 from __future__ import annotations
 
 from edgetwin.model.equation_layout import cache_fields, cache_keys, is_cached, state_fields, transition_arguments
-from edgetwin.model.equation_symbols import Symbols
+from edgetwin.model.equation_symbols import Symbols, clamp
 from edgetwin.model.equation_time import TimeUpdate, rate_lines
 from edgetwin.model.spec import NoiseColumn
 from edgetwin.model.structure import Linear
@@ -73,7 +73,7 @@ class ExactStep(TimeUpdate):
         for i in range(self.n):
             w(f"x{i} = {add([f'x{i}', *(times(f'gamma{i}_{j}', f'v{j}') for k, j in self.linear.closed if k == i)])}")
         algebra.gram_schmidt(w, algebra.weights(w))
-        self.symbols.clamp(w)
+        clamp(w, self.symbols.model)
 
     def noise(self) -> list[NoiseColumn]:
         """Q by its factors."""

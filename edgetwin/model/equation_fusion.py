@@ -10,7 +10,7 @@ Sources: Bierman, "Factorization Methods for Discrete Sequential Estimation" (19
 from __future__ import annotations
 
 from edgetwin.model import equation_unscented as unscented
-from edgetwin.model.equation_symbols import Symbols
+from edgetwin.model.equation_symbols import Symbols, clamp
 from edgetwin.model.unrolled import Unrolled, Writer
 
 
@@ -89,7 +89,7 @@ class Fusion:
                     w("break")
                 self.reject(w)
         self.algebra.bierman(w, g, "noise")
-        self.symbols.clamp(w)
+        clamp(w, self.symbols.model)
         self.learn(w)
         with w.block("if settled:"):
             w('row["nis_mean"] = row["nis_mean"] + 0.05 * (min(nis, 1e6) - row["nis_mean"])')

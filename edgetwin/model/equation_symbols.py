@@ -50,7 +50,7 @@ class Symbols:
         w("@kernel")
         with w.block(f"def {name}({', '.join(arguments)}):"):
             if bound:
-                self.clamp(w)
+                clamp(w, self.model)
             w(*statements(outputs, "c"))
             w(f"return ({', '.join(output for output, _ in outputs)},)")
         w("", "")
@@ -78,14 +78,6 @@ class Symbols:
     def slopes_and_jacobian(self) -> list[tuple[str, Any]]:
         """The dynamics and the non-zero entries j{i}_{j} of their Jacobian."""
         return [*self.slopes(), *((f"j{i}_{j}", self.jacobian[i][j]) for i, j in self.entries)]
-
-    def clamp(self, w: Writer) -> None:
-        """Bounds of the states; NaN stays NaN."""
-        for i, state in enumerate(self.model.states.values()):
-            if state.min is not None:
-                w(f"x{i} = {state.min!r} if x{i} < {state.min!r} else x{i}")
-            if state.max is not None:
-                w(f"x{i} = {state.max!r} if x{i} > {state.max!r} else x{i}")
 
     # ---- what does not change over a step
 
@@ -117,3 +109,12 @@ class Symbols:
             moving = [self._lifted(a, known) for a in form.args if a.free_symbols & varying]
             return form.func(*moving, self._lifted(form.func(*still), known))
         return form.func(*(self._lifted(a, known) for a in form.args))
+
+
+def clamp(w: Writer, model: EquationModel) -> None:
+    """Bounds of the states; NaN stays NaN."""
+    for i, state in enumerate(model.states.values()):
+        if state.min is not None:
+            w(f"x{i} = {state.min!r} if x{i} < {state.min!r} else x{i}")
+        if state.max is not None:
+            w(f"x{i} = {state.max!r} if x{i} > {state.max!r} else x{i}")

@@ -16,7 +16,7 @@ from typing import Any
 
 from edgetwin.config.equations import EquationModel
 from edgetwin.model.equation_layout import state_fields
-from edgetwin.model.equation_symbols import Symbols
+from edgetwin.model.equation_symbols import Symbols, clamp
 from edgetwin.model.spec import LinearModel, NoiseColumn
 from edgetwin.model.structure import closure
 from edgetwin.model.unrolled import Unrolled, Writer, add, times
@@ -76,7 +76,7 @@ class DiscreteStep(TimeUpdate):
         pattern = closed_under_identity(self.symbols.entries, self.n)
         w(*(f"f{i}_{j} = {f'j{i}_{j}' if (i, j) in self.symbols.entries else '0.0'}" for i, j in sorted(pattern)))
         self.spread(w, pattern)
-        self.symbols.clamp(w)
+        clamp(w, self.symbols.model)
 
     def spread(self, w: Writer, pattern: set[tuple[int, int]]) -> None:
         """Mean and factors; F is known."""
@@ -106,7 +106,7 @@ class SubSteps(TimeUpdate):
             self.symbols.call(w, "field", names, self.symbols.moving(self.symbols.states))
             self.length(w)
             self.one(w)
-            self.symbols.clamp(w)
+            clamp(w, self.symbols.model)
             with w.block("if h >= remaining:"):
                 w("break")
             w("remaining = remaining - h")

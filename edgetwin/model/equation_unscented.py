@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgetwin.model.equation_symbols import Symbols
+from edgetwin.model.equation_symbols import Symbols, clamp
 from edgetwin.model.equation_time import DiscreteStep, SubSteps, closed_under_identity
 from edgetwin.model.spec import NoiseColumn
 from edgetwin.model.structure import closure
@@ -128,7 +128,7 @@ class UnscentedSteps(SubSteps):
         names, moved = [name for name, _ in self.symbols.slopes_and_jacobian()], [f"y{i}" for i in n]
         slopes = names[: self.n]
         w('"""One point within bounds, after a time, in sub-steps of its own."""')
-        self.symbols.clamp(w)
+        clamp(w, self.symbols.model)
         with w.block("for count in range(POINT_STEPS_MAX):"):
             self.symbols.call(w, "field", names, self.symbols.moving(self.symbols.states))
             self.length(w, POINT_SLACK, "POINT_STEPS_MAX")
@@ -144,7 +144,7 @@ class UnscentedSteps(SubSteps):
                 with w.block("if stage == 3:"):
                     w("ahead = h")
             w("sixth = h / 6.0", *(f"x{i} = x{i} + sixth * s{i}" for i in n))
-            self.symbols.clamp(w)
+            clamp(w, self.symbols.model)
             with w.block("if h >= remaining:"):
                 w("break")
             w("remaining = remaining - h")

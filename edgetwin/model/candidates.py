@@ -5,11 +5,9 @@ They are generated around a model's own ``accept``, so a candidate takes the ver
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable
 
-from edgetwin.model.compiler import Kernels, load_module
+from edgetwin.model.compiler import Kernels, written_module
 
 _SOURCE = '''"""Innovations of many candidates with the kernels of {module}. Generated; edits are overwritten."""
 
@@ -60,8 +58,5 @@ def compile_candidates(name: str, kernels: Kernels, measured: int | None) -> Cal
     else:
         read = [f'    if channel == {c}:\n        return row["y{c}"], row["s{c}"]' for c in range(measured)]
     source = _SOURCE.format(module=kernels.update.__module__, read="\n".join(read))
-    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
-    innovations: Callable[..., None] = load_module(
-        re.sub(r"\W", "_", name) + "_candidates", digest, lambda: source
-    ).innovations
+    innovations: Callable[..., None] = written_module(f"{name}_candidates", source).innovations
     return innovations

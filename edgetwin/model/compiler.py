@@ -38,9 +38,7 @@ class Kernels:
 
 def compile_model(model: LinearModel) -> Kernels:
     """The kernels of a built-in model. Raises ModelError when they cannot be stored or loaded."""
-    source = generate(model)
-    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
-    return _load(model.name, digest, lambda: source, row_dtype(model.size))
+    return _kernels(written_module(model.name, generate(model)), row_dtype(model.size))
 
 
 def compile_equations(model: EquationModel) -> Kernels:
@@ -50,29 +48,48 @@ def compile_equations(model: EquationModel) -> Kernels:
     """
 
     def make() -> str:
+        from edgetwin.model.equation_codegen import generate_equations
+
+        return generate_equations(model)
+
+    return _kernels(equation_module(model, "", make), equation_row_dtype(model))
+
+
+def _kernels(module: Any, row: np.dtype[np.void]) -> Kernels:
+    return Kernels(module.update, module.predict, row)
+
+
+def equation_module(model: EquationModel, suffix: str, generate: Callable[[], str]) -> Any:
+    """What ``generate`` writes for a user's model, as a module; called only when the cache does not have it.
+
+    Raises ModelError when it needs SymPy and that is missing, when an expression is too deep for it, and as
+    :func:`load_module` does.
+    """
+
+    def make() -> str:
         try:
-            from edgetwin.model.equation_codegen import generate_equations
+            return generate()
         except ImportError as exc:
             raise ModelError(f"model {model.name}: {exc}", hint="pip install sympy") from exc
-        try:
-            return generate_equations(model)
         except RecursionError as exc:
             raise ModelError(f"model {model.name}: an expression nests too deep", hint="split it") from exc
 
-    return _load(re.sub(r"\W", "_", model.name), model.digest() + _generator_digest(), make, equation_row_dtype(model))
+    return load_module(_plain(model.name) + suffix, model.digest() + _generator_digest(), make)
+
+
+def written_module(name: str, source: str) -> Any:
+    """``source`` as a module named after ``name`` and its own digest. Raises ModelError as :func:`load_module` does."""
+    return load_module(_plain(name), hashlib.sha256(source.encode()).hexdigest()[:16], lambda: source)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"\W", "_", name)
 
 
 def _generator_digest() -> str:
-    """Changes with the generator's own text, so that an upgraded one never meets old sources."""
-    here = Path(__file__).parent
-    names = ("unrolled.py", "symbolic.py", "ordering.py", "structure.py")
-    paths = [*(here / name for name in names), *sorted(here.glob("equation_*.py"))]
+    """Changes with the text of this package, so that an upgraded generator never meets old sources."""
+    paths = sorted(Path(__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:8]
-
-
-def _load(name: str, digest: str, make: Callable[[], str], row: np.dtype[np.void]) -> Kernels:
-    module = load_module(name, digest, make)
-    return Kernels(module.update, module.predict, row)
 
 
 def load_module(name: str, digest: str, make: Callable[[], str]) -> Any:

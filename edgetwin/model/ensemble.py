@@ -27,14 +27,10 @@ that time. Members share nothing, so any division into ranges gives the same num
 from __future__ import annotations
 
 import ast
-import hashlib
-import re
 from collections.abc import Callable
-from pathlib import Path
 
 from edgetwin.config.equations import EquationModel
-from edgetwin.errors import ModelError
-from edgetwin.model.compiler import load_module
+from edgetwin.model.compiler import equation_module, written_module
 from edgetwin.model.ensemble_linear import generate_ensemble
 from edgetwin.model.spec import LinearModel
 
@@ -49,10 +45,11 @@ def compile_ensemble(model: LinearModel | EquationModel) -> EnsembleKernel:
     SymPy is imported only for a user's model whose source is not in the cache yet.
     """
     if isinstance(model, LinearModel):
-        source = generate_ensemble(model)
-        name, digest = model.name, hashlib.sha256(source.encode()).hexdigest()[:16]
-        return _kernel(name, digest, lambda: source)
-    return _kernel(re.sub(r"\W", "_", model.name), model.digest() + _generator_digest(), lambda: _equations(model))
+        module = written_module(f"{model.name}_ensemble", generate_ensemble(model))
+    else:
+        module = equation_module(model, "_ensemble", lambda: _equations(model))
+    kernel: EnsembleKernel = module.ensemble
+    return kernel
 
 
 def measured_states(model: EquationModel) -> dict[str, str]:
@@ -61,24 +58,7 @@ def measured_states(model: EquationModel) -> dict[str, str]:
     return {name: tree.id for name, tree in trees.items() if isinstance(tree, ast.Name) and tree.id in model.states}
 
 
-def _kernel(name: str, digest: str, make: Callable[[], str]) -> EnsembleKernel:
-    kernel: EnsembleKernel = load_module(f"{name}_ensemble", digest, make).ensemble
-    return kernel
-
-
 def _equations(model: EquationModel) -> str:
-    try:
-        from edgetwin.model.ensemble_equations import generate_equation_ensemble
-    except ImportError as exc:
-        raise ModelError(f"model {model.name}: {exc}", hint="pip install sympy") from exc
-    try:
-        return generate_equation_ensemble(model, tuple(measured_states(model)))
-    except RecursionError as exc:
-        raise ModelError(f"model {model.name}: an expression nests too deep", hint="split it") from exc
+    from edgetwin.model.ensemble_equations import generate_equation_ensemble
 
-
-def _generator_digest() -> str:
-    """Changes with the generator's own text, so that an upgraded one never meets old sources."""
-    here = Path(__file__).parent
-    names = ("ensemble.py", "ensemble_linear.py", "ensemble_equations.py", "symbolic.py")
-    return hashlib.sha256(b"".join((here / name).read_bytes() for name in names)).hexdigest()[:8]
+    return generate_equation_ensemble(model, tuple(measured_states(model)))

@@ -5,11 +5,10 @@ They are generated around a model's own ``update`` and ``predict``, so a traced 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edgetwin.model.compiler import Kernels, load_module
+from edgetwin.model.compiler import Kernels, written_module
 
 _SOURCE = '''"""Traced kernels around those of {module}. Generated; edits are overwritten."""
 
@@ -96,6 +95,5 @@ class Tracer:
 def compile_tracer(name: str, kernels: Kernels) -> Tracer:
     """The traced kernels of the model ``name``, compiled at their first call. ModelError when they do not load."""
     source = _SOURCE.format(module=kernels.update.__module__)
-    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
-    module = load_module(f"{name}_trace", digest, lambda: source)
+    module = written_module(f"{name}_trace", source)
     return Tracer(module.update_traced, module.predict_each)

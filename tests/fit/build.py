@@ -8,17 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetwin.config.load import load
 from edgetwin.fit.run import Result, fit
 from edgetwin.fit.samples import Selection
 from edgetwin.fit.search import Options
+from tests.replay.build import T0, configured
+from tests.replay.build import write as write_rows
 
-T0 = 1_700_000_000
-
-LAG = """\
+HEAD = """\
 gateway: g
 sources:
   - {name: f, kind: csv, path: f.csv}
+"""
+
+LAG = (
+    HEAD
+    + """\
 models:
   - name: lag
     states: {x: {initial: 0, std: 5}}
@@ -34,12 +38,12 @@ twins:
       z: {source: f, column: z, noise: 0.2}
       u: {source: f, column: u}
 """
+)
 LAG_TRUTH = {"a": 0.05, "b": 0.5, "process_noise.x": 0.2, "noise.z": 0.5}
 
-TANK = """\
-gateway: g
-sources:
-  - {name: f, kind: csv, path: f.csv}
+TANK = (
+    HEAD
+    + """\
 twins:
   - name: m
     model: library/tank
@@ -48,16 +52,14 @@ twins:
       level: {source: f, column: level, noise: 0.05}
       command: {source: f, column: command}
 """
+)
 TANK_TRUTH = {"a": 0.002, "q_max": 40.0, "noise.level": 0.02}
 
 
 def write(path: Path, columns: dict[str, NDArray[np.float64]]) -> None:
     """A CSV of columns; NaN is an empty cell."""
-    rows = [",".join(columns)]
-    rows += [
-        ",".join("" if np.isnan(v) else repr(float(v)) for v in row) for row in zip(*columns.values(), strict=True)
-    ]
-    path.write_text("\n".join(rows) + "\n")
+    rows = zip(*columns.values(), strict=True)
+    write_rows(path, list(columns), (["" if np.isnan(v) else float(v) for v in row] for row in rows))
 
 
 def lag(
@@ -95,10 +97,8 @@ def tank(seed: int, n: int = 600, truth: dict[str, float] = TANK_TRUTH) -> dict[
 
 def run(folder: Path, text: str, progress: Any = None, twin: int = 0, selection: Any = None, **options: Any) -> Result:
     """Fit a twin of a configuration in ``folder``."""
-    path = folder / "c.yaml"
-    path.write_text(text)
     made = Options(selection=Selection(**(selection or {})), **options)
-    return fit(load(path, {}), twin, folder, made, progress or (lambda what, iteration, value: None))
+    return fit(configured(folder, text), twin, folder, made, progress or (lambda what, iteration, value: None))
 
 
 def values(result: Result) -> dict[str, tuple[float, float]]:

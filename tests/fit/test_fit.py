@@ -8,13 +8,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgetwin.config.load import load
 from edgetwin.engine import Engine
 from edgetwin.errors import ConfigError, EdgetwinError, FitError
 from edgetwin.fit.filters import twin_filters
 from edgetwin.fit.overlay import number, overlay, write_overlay
 from edgetwin.fit.run import Result
-from tests.fit.build import LAG, LAG_TRUTH, T0, TANK, TANK_TRUTH, lag, run, tank, values, write
+from tests.fit.build import HEAD, LAG, LAG_TRUTH, TANK, TANK_TRUTH, lag, run, tank, values, write
+from tests.replay.build import T0, configured
 from tests.replay.build import run as replay
 
 
@@ -77,9 +77,7 @@ def test_noise_left_to_be_learned_is_fitted(tmp_path: Path) -> None:
     n = 1500
     z = np.cumsum(rng.normal(0, 0.3, n)) + rng.normal(0, 1.0, n)
     write(tmp_path / "f.csv", {"t": T0 + 1.0 * np.arange(n), "z": z})
-    text = LAG[: LAG.index("models:")] + (
-        "twins:\n  - {name: m, model: random_walk, signals: {z: {source: f, column: z}}}\n"
-    )
+    text = HEAD + "twins:\n  - {name: m, model: random_walk, signals: {z: {source: f, column: z}}}\n"
     result = run(tmp_path, text)
     truth = {"process_noise": 0.3, "noise.z": 1.0}
     assert all(abs(score) < 4 for score in scores(result, truth).values())
@@ -227,9 +225,7 @@ def test_the_file_is_merged_and_foresees_as_was_said(tmp_path: Path) -> None:
     result = run(tmp_path, LAG, noise=True, initial=True)
     write_overlay(tmp_path / "m.fit.yaml", "c.yaml", [result])
     text = "fitted: [m.fit.yaml]\n" + LAG
-    (tmp_path / "c.yaml").write_text(text)
-    config = load(tmp_path / "c.yaml", {})
-    engine, before = Engine(config), Engine(load(tmp_path / "c.yaml", {}))
+    engine, before = (Engine(configured(tmp_path, text)) for _ in range(2))
     (f,) = twin_filters(before, next(iter(before.instances())))
     found = np.array([[x.value for x in result.fitted]])
     assert_same(engine.banks[0].rows[0], f.rows([x.quantity for x in result.fitted], found)[0])
@@ -269,14 +265,12 @@ def test_the_file_of_a_built_in_model(model: str, tmp_path: Path) -> None:
     z = np.cumsum(np.cumsum(rng.normal(0, 0.01, 300))) + rng.normal(0, 0.1, 300)
     write(tmp_path / "f.csv", {"t": T0 + 1.0 * np.arange(300), "z": z})
     given = {"constant_velocity": "initial_rate_std: 0.1", "first_order": "time_constant: 5"}[model]
-    text = LAG[: LAG.index("models:")] + (
-        f"twins:\n  - {{name: m, model: {model}, parameters: {{{given}}}, signals: {{z: {{source: f, column: z}}}}}}\n"
-    )
+    signals = "signals: {z: {source: f, column: z}}"
+    text = HEAD + f"twins:\n  - {{name: m, model: {model}, parameters: {{{given}}}, {signals}}}\n"
     result = run(tmp_path, text)
     write_overlay(tmp_path / "m.fit.yaml", "c.yaml", [result])
-    before = Engine(load(tmp_path / "c.yaml", {}))
-    (tmp_path / "c.yaml").write_text("fitted: [m.fit.yaml]\n" + text)
-    engine = Engine(load(tmp_path / "c.yaml", {}))
+    before = Engine(configured(tmp_path, text))
+    engine = Engine(configured(tmp_path, "fitted: [m.fit.yaml]\n" + text))
     (f,) = twin_filters(before, next(iter(before.instances())))
     found = np.array([[x.value for x in result.fitted]])
     assert_same(engine.banks[0].rows[0], f.rows([x.quantity for x in result.fitted], found)[0])

@@ -8,18 +8,17 @@ import numpy as np
 import pytest
 
 from edgetwin.config.findings import Findings
-from edgetwin.config.load import load
 from edgetwin.engine import Engine
 from edgetwin.fit.filters import twin_filters
 from edgetwin.fit.likelihood import Likelihood
 from edgetwin.fit.quantities import bounded, chosen
 from edgetwin.fit.samples import Segment, Selection, read_segments
-from tests.fit.build import LAG, T0, lag, run, write
+from tests.fit.build import HEAD, LAG, lag, run, write
+from tests.replay.build import T0, configured
 
-SUM = """\
-gateway: g
-sources:
-  - {name: f, kind: csv, path: f.csv}
+SUM = (
+    HEAD
+    + """\
 models:
   - name: sum
     states: {x: {initial: 0.5, std: 2}}
@@ -36,11 +35,11 @@ twins:
       w: {source: f, column: w, noise: 0.9, scale: 0.5, offset: 0.1}
       u: {source: f, column: u}
 """
+)
 
-BUILTIN = """\
-gateway: g
-sources:
-  - {name: f, kind: csv, path: f.csv}
+BUILTIN = (
+    HEAD
+    + """\
 twins:
   - name: m
     model: MODEL
@@ -48,12 +47,12 @@ twins:
     signals:
       z: {source: f, column: z, noise: 0.4}
 """
+)
 
 
 def likelihood(folder: Path, text: str) -> tuple[Likelihood, list[Segment]]:
     """All noise and all parameters of the first twin."""
-    (folder / "c.yaml").write_text(text)
-    config = load(folder / "c.yaml", {})
+    config = configured(folder, text)
     engine, findings = Engine(config), Findings(config)
     segments = read_segments(findings, 0, engine, folder, Selection())
     instance = next(iter(engine.instances()))

@@ -21,6 +21,7 @@ from edgetwin.receive.share import WHOLE, Share
 from edgetwin.receive.stores.open import make_store
 from edgetwin.receive.stores.port import QUALITY, iso
 from edgetwin.records import Event, Report
+from edgetwin.uplink.outbox import Outbox
 from tests.codec.build import T0, report
 
 Row = tuple[str, ...]
@@ -37,6 +38,12 @@ def frame(
 
 def report_of(seq: int) -> Report:
     return report(T0 + seq * 10**9, seed=seq)
+
+
+def put(outbox: Outbox, first: int, last: int) -> None:
+    """Reports ``first`` to ``last - 1``, a frame for each."""
+    for seq in range(first, last):
+        outbox.put([report_of(seq)])
 
 
 def rows_of(reports: Sequence[Report], gateway: str = "g") -> list[Row]:

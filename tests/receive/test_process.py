@@ -9,8 +9,8 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
@@ -21,7 +21,8 @@ from edgetwin.sources.backoff import Backoff
 from edgetwin.uplink.mqtt import MqttUplink
 from edgetwin.uplink.outbox import Outbox
 from tests.conftest import Broker, wait_until
-from tests.receive.build import Place, Row, frame, read, report_of, rows_of
+from tests.receive.build import Place, Row, frame, put, read, report_of, rows_of
+from tests.uplink.build import running
 
 CONFIG = """
 source: {{kind: mqtt, url: "{url}"}}
@@ -76,18 +77,8 @@ def cloud(tmp_path: Path, broker: Broker) -> Iterator[Cloud]:
         made.process.wait(10)
 
 
-@asynccontextmanager
-async def uplink(outbox: Outbox, url: str) -> AsyncIterator[MqttUplink]:
-    way = MqttUplink(UplinkConfig(url=url), "g", outbox, backoff=Backoff(0.02, 0.2, random.Random(1)))
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(way.run())
-        yield way
-        task.cancel()
-
-
-def put(outbox: Outbox, first: int, last: int) -> None:
-    for seq in range(first, last):
-        outbox.put([report_of(seq)])
+def uplink(outbox: Outbox, url: str) -> AbstractAsyncContextManager[MqttUplink]:
+    return running(MqttUplink(UplinkConfig(url=url), "g", outbox, backoff=Backoff(0.02, 0.2, random.Random(1))))
 
 
 def publish(port: int, *messages: tuple[str, bytes]) -> None:

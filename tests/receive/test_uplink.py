@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,8 @@ from edgetwin.uplink.outbox import Outbox
 from edgetwin.uplink.queued import Queued
 from tests.certificates import make_authority, make_certificate
 from tests.conftest import free_port
-from tests.receive.build import Place, read, report_of, rows_of
+from tests.receive.build import Place, put, read, report_of, rows_of
+from tests.uplink.build import running
 
 
 def backoff() -> Backoff:
@@ -46,18 +47,8 @@ async def receiving(folder: Path, config: HttpFrames) -> AsyncIterator[Receiver]
         pipeline.stop()
 
 
-@asynccontextmanager
-async def sending(outbox: Outbox, config: Config, base: Path = Path()) -> AsyncIterator[HttpsUplink]:
-    uplink = HttpsUplink(config, "g", outbox, base=base, backoff=backoff(), dead_letters=base / "dead-letters")
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(uplink.run())
-        yield uplink
-        task.cancel()
-
-
-def put(outbox: Outbox, first: int, last: int) -> None:
-    for seq in range(first, last):
-        outbox.put([report_of(seq)])
+def sending(outbox: Outbox, config: Config, base: Path = Path()) -> AbstractAsyncContextManager[HttpsUplink]:
+    return running(HttpsUplink(config, "g", outbox, base=base, backoff=backoff(), dead_letters=base / "dead-letters"))
 
 
 def check_rows(folder: Path, reports: int) -> None:

@@ -7,8 +7,6 @@ import base64
 import json
 import random
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -22,8 +20,8 @@ from edgetwin.sources.backoff import Backoff
 from edgetwin.uplink.http import ACK_TYPE, SUSPECTS_MAX, HttpsUplink
 from edgetwin.uplink.http_faults import seconds_of
 from edgetwin.uplink.outbox import Outbox
-from tests.codec.build import T0, report
 from tests.conftest import free_port
+from tests.uplink.build import fill, filled, running, until
 from tests.uplink.cloud import Cloud
 from tests.uplink.tunnels import TunnelProxy
 
@@ -34,30 +32,9 @@ def uplink(outbox: Outbox, url: str, base: Path = Path(), **extra: object) -> Ht
     return HttpsUplink(config, "g", outbox, base=base, backoff=backoff, dead_letters=base / "dead-letters")
 
 
-@asynccontextmanager
-async def running(way: HttpsUplink) -> AsyncIterator[HttpsUplink]:
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(way.run())
-        yield way
-        task.cancel()
-
-
-def filled(n: int) -> Outbox:
-    outbox = Outbox("g", 1 << 26, epoch=7)
-    fill(outbox, n)
-    return outbox
-
-
-def fill(outbox: Outbox, n: int) -> None:
-    for i in range(n):
-        outbox.put([report(T0 + i, seed=i)])
-
-
 async def fault(way: HttpsUplink, reason: str, times: int = 1) -> None:
     """Wait until a fault has been counted."""
-    async with asyncio.timeout(20):
-        while way.errors[reason] < times:
-            await asyncio.sleep(0.01)
+    await until(lambda: way.errors[reason] >= times)
 
 
 def status(code: int, **headers: str) -> web.Response:

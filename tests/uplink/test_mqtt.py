@@ -15,8 +15,9 @@ from edgetwin.config.schema import MqttUplink as Config
 from edgetwin.sources.backoff import Backoff
 from edgetwin.uplink.mqtt import MqttUplink
 from edgetwin.uplink.outbox import Outbox
-from tests.codec.build import T0, report
+from tests.codec.build import report
 from tests.conftest import Broker, free_port
+from tests.uplink.build import fill, running
 
 TOPIC = "edgetwin/g/frames"
 
@@ -24,14 +25,6 @@ TOPIC = "edgetwin/g/frames"
 def uplink(outbox: Outbox, url: str, **extra: object) -> MqttUplink:
     config = Config(url=url, **{"acknowledge": "broker"} | extra)  # type: ignore[arg-type]
     return MqttUplink(config, "g", outbox, backoff=Backoff(0.02, 0.1, random.Random(1)))
-
-
-@asynccontextmanager
-async def running(way: MqttUplink) -> AsyncIterator[MqttUplink]:
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(way.run())
-        yield way
-        task.cancel()
 
 
 @asynccontextmanager
@@ -50,11 +43,6 @@ async def take(client: aiomqtt.Client, n: int) -> list[int]:
         if len(found) == n:
             break
     return found
-
-
-def fill(outbox: Outbox, n: int) -> None:
-    for i in range(n):
-        outbox.put([report(T0 + i, seed=i)])
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])

@@ -20,8 +20,8 @@ from edgetwin.sources.mqtt.client import Client
 from edgetwin.uplink.mqtt import MqttUplink
 from edgetwin.uplink.outbox import Outbox
 from edgetwin.uplink.schedule import LAG_FRAMES
-from tests.codec.build import T0, report
 from tests.conftest import Broker, free_port, wait_for_port
+from tests.uplink.build import fill, filled, running, until
 from tests.uplink.cloud import Cloud
 from tests.uplink.tunnels import TunnelProxy
 
@@ -31,31 +31,6 @@ FRAMES, ACKS = "edgetwin/g/frames", "edgetwin/g/acks"
 def uplink(outbox: Outbox, url: str, base: Path = Path(), **extra: object) -> MqttUplink:
     config = Config(url=url, **extra)  # type: ignore[arg-type]
     return MqttUplink(config, "g", outbox, base=base, backoff=Backoff(0.02, 0.1, random.Random(1)))
-
-
-def filled(n: int) -> Outbox:
-    outbox = Outbox("g", 1 << 26, epoch=7)
-    fill(outbox, n)
-    return outbox
-
-
-def fill(outbox: Outbox, n: int) -> None:
-    for i in range(n):
-        outbox.put([report(T0 + i, seed=i)])
-
-
-@asynccontextmanager
-async def running(way: MqttUplink) -> AsyncIterator[MqttUplink]:
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(way.run())
-        yield way
-        task.cancel()
-
-
-async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not holds():
-            await asyncio.sleep(0.01)
 
 
 Answer = Callable[[Cloud, int], Ack | None]

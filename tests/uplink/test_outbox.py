@@ -19,17 +19,13 @@ from edgetwin.uplink.outbox import Outbox
 from edgetwin.uplink.queued import VALUES_PER_FRAME, split
 from tests.codec.build import T0, report, same
 from tests.engine.build import config, twin
+from tests.uplink.build import fill
 
 PLENTY = 1 << 24
 
 
 def frames(outbox: Outbox) -> list[Frame]:
     return [decode_frame(queued.data) for queued in outbox]
-
-
-def fill(outbox: Outbox, n: int) -> None:
-    for i in range(n):
-        outbox.put([report(T0 + i, seed=i)])
 
 
 def size_of_one() -> int:

@@ -98,7 +98,8 @@ def tank(seed: int, n: int = 600, truth: dict[str, float] = TANK_TRUTH) -> dict[
 def run(folder: Path, text: str, progress: Any = None, twin: int = 0, selection: Any = None, **options: Any) -> Result:
     """Fit a twin of a configuration in ``folder``."""
     made = Options(selection=Selection(**(selection or {})), **options)
-    return fit(configured(folder, text), twin, folder, made, progress or (lambda what, iteration, value: None))
+    config = configured(folder, text, "c.yaml")
+    return fit(config, twin, folder, made, progress or (lambda what, iteration, value: None))
 
 
 def values(result: Result) -> dict[str, tuple[float, float]]:

@@ -89,9 +89,9 @@ def write_two(folder: Path, n: int = 240, seed: int = 1) -> None:
     write(folder / "a.csv.gz", ["when", "deep"], rows_a)
 
 
-def configured(folder: Path, text: str) -> Config:
+def configured(folder: Path, text: str, name: str = "replay.yaml") -> Config:
     """The configuration ``text``, as a file of the folder."""
-    path = folder / "replay.yaml"
+    path = folder / name
     path.write_text(text)
     return load(path, {})
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import msgpack
 
-from edgetwin.codec.contents import array, integer, items, text
+from edgetwin.codec.contents import array, integer, items, text, unpacked
 from edgetwin.codec.limits import GATEWAY_CHARS_MAX, U64_MAX
 from edgetwin.errors import FrameError
 
@@ -54,10 +54,7 @@ def decode_ack(data: bytes) -> Ack:
     """The reverse of :func:`encode_ack`. FrameError when ``data`` is anything else."""
     if len(data) > ACK_BYTES_MAX:
         raise FrameError(f"an acknowledgement of more than {ACK_BYTES_MAX} bytes")
-    try:
-        found = msgpack.unpackb(data)
-    except Exception as exc:  # msgpack has no common base for what it raises
-        raise FrameError("the acknowledgement is not msgpack") from exc
+    found = unpacked("the acknowledgement is", data, RESENDS_MAX)
     if type(found) is not dict or found.get("v") != VERSION:
         raise FrameError(f"not an acknowledgement of version {VERSION}")
     gateway = text("the gateway of an acknowledgement", found.get("gateway"))

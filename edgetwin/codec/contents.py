@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgpack
+
 from edgetwin.codec.limits import EVENT_FIELDS_MAX, I64_MAX, I64_MIN, U64_MAX
 from edgetwin.errors import FrameError
 from edgetwin.records import Event, Report, SignalSummary
@@ -86,6 +88,15 @@ def span(reports: Sequence[Report]) -> tuple[int, int]:
 
 
 # ---- fields of the wire: the value itself, or FrameError
+
+
+def unpacked(what: str, data: bytes, array_max: int) -> Any:
+    """The one msgpack value in ``data``, with arrays of at most ``array_max`` elements: msgpack makes room for what a
+    header claims before it has seen it."""
+    try:
+        return msgpack.unpackb(data, strict_map_key=True, max_ext_len=0, max_array_len=array_max)
+    except (ValueError, TypeError, OverflowError, RecursionError, MemoryError, msgpack.UnpackException) as exc:
+        raise FrameError(f"{what} not msgpack ({type(exc).__name__})") from exc
 
 
 def integer(what: str, value: object, low: int, high: int) -> int:

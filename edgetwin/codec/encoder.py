@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from edgetwin.clock import NS
 from edgetwin.codec import columns as table
-from edgetwin.codec import plain, summaries, twin
-from edgetwin.codec.contents import FrameGap, event_to_wire, integer, items, span
-from edgetwin.codec.envelope import FrameTooLargeError, gateway_name, seal
+from edgetwin.codec import plain, twin
+from edgetwin.codec.contents import FrameGap, span
+from edgetwin.codec.envelope import FrameTooLargeError, enclose, gateway_name
 from edgetwin.codec.foresight import UNCERTAIN_SHARE, Foresight, exact
 from edgetwin.codec.frames import encode_frame
-from edgetwin.codec.limits import COLUMNS_MAX, EVENTS_MAX, GAPS_MAX, U64_MAX
+from edgetwin.codec.limits import COLUMNS_MAX
 from edgetwin.codec.spreads import quantise
 from edgetwin.codec.stream import Coded, Stream, bits_for, steps_of
 from edgetwin.records import Dynamics, Event, Foreseen, Report, SignalSummary
@@ -104,25 +104,12 @@ class FrameEncoder:
         self._alone = not reports
         if not reports:
             return encode_frame((), self._gateway, epoch, seq, events, gaps, signals)
-        t0, t1 = span(reports)
-        stream, columns = self._run(reports, epoch, t1)
+        stream, columns = self._run(reports, epoch, span(reports)[1])
         self._stream = None  # until everything has gone well
         key = self._key if self._frames else seq
         previous = self._previous if self._frames else seq
         fresh, payload = self._payload(stream, reports, columns, key, previous)
-        data = seal(
-            self._gateway,
-            integer("epoch", epoch, 0, U64_MAX),
-            integer("seq", seq, 0, U64_MAX),
-            t0,
-            t1,
-            twin.CODEC,
-            table.to_wire(fresh),
-            payload,
-            summaries.encode(signals),
-            items("events", [event_to_wire(event) for event in events], EVENTS_MAX),
-            items("gaps", [gap.to_wire() for gap in gaps], GAPS_MAX),
-        )
+        data = enclose(self._gateway, epoch, seq, reports, twin.CODEC, fresh, payload, signals, events, gaps)
         self._stream, self._epoch, self._key, self._previous = stream, epoch, key, seq
         self._frames += 1
         self._bytes += len(data)

@@ -7,13 +7,17 @@ specification.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import msgpack
 
-from edgetwin.codec.contents import text
-from edgetwin.codec.limits import COLUMNS_MAX, FRAME_BYTES_MAX, GATEWAY_CHARS_MAX
+from edgetwin.codec import columns as table
+from edgetwin.codec import summaries
+from edgetwin.codec.contents import FrameGap, event_to_wire, integer, items, span, text, unpacked
+from edgetwin.codec.limits import COLUMNS_MAX, EVENTS_MAX, FRAME_BYTES_MAX, GAPS_MAX, GATEWAY_CHARS_MAX, U64_MAX
 from edgetwin.errors import FrameError
+from edgetwin.records import Event, Report, SignalSummary
 
 VERSION = 1
 
@@ -28,6 +32,33 @@ _NEWEST = 0x7F
 
 class FrameTooLargeError(FrameError):
     """The reports do not fit one frame; split them."""
+
+
+def enclose(
+    gateway: str,
+    epoch: int,
+    seq: int,
+    reports: Sequence[Report],
+    codec: str,
+    columns: Sequence[table.Column],
+    payload: bytes,
+    signals: Sequence[SignalSummary],
+    events: Sequence[Event],
+    gaps: Sequence[FrameGap],
+) -> bytes:
+    """The frame of ``payload``, which holds ``reports``. Errors as of :func:`seal`."""
+    return seal(
+        gateway_name(gateway),
+        integer("epoch", epoch, 0, U64_MAX),
+        integer("seq", seq, 0, U64_MAX),
+        *span(reports),
+        codec,
+        table.to_wire(columns),
+        payload,
+        summaries.encode(signals),
+        items("events", [event_to_wire(event) for event in events], EVENTS_MAX),
+        items("gaps", [gap.to_wire() for gap in gaps], GAPS_MAX),
+    )
 
 
 def seal(*values: Any) -> bytes:
@@ -52,11 +83,7 @@ def seal(*values: Any) -> bytes:
 def opened(data: bytes) -> dict[str, Any]:
     """The map of a whole frame, its version and checksum checked and its fields not. FrameError for anything else."""
     _check(data)
-    try:
-        # The bound on arrays matters: msgpack makes room for what a header claims before it has seen it.
-        found = msgpack.unpackb(data, raw=False, strict_map_key=True, max_ext_len=0, max_array_len=3 * COLUMNS_MAX)
-    except (ValueError, TypeError, OverflowError, RecursionError, MemoryError, msgpack.UnpackException) as exc:
-        raise FrameError(f"the frame is not msgpack ({type(exc).__name__})") from exc
+    found = unpacked("the frame is", data, 3 * COLUMNS_MAX)
     if type(found) is not dict or tuple(found) != KEYS:
         raise FrameError("the keys of the frame are not those of its version")
     return found

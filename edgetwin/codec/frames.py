@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgetwin.codec import columns as table
-from edgetwin.codec import plain, summaries
-from edgetwin.codec.contents import Frame, FrameGap, event_to_wire, integer, items, span
+from edgetwin.codec import plain
+from edgetwin.codec.contents import Frame, FrameGap
 from edgetwin.codec.decoder import decode_frame
-from edgetwin.codec.envelope import VERSION, FrameTooLargeError, gateway_name, seal
-from edgetwin.codec.limits import COLUMNS_MAX, EVENTS_MAX, GAPS_MAX, RAW_BYTES_MAX, U64_MAX
+from edgetwin.codec.envelope import VERSION, FrameTooLargeError, enclose, gateway_name
+from edgetwin.codec.limits import COLUMNS_MAX, RAW_BYTES_MAX
 from edgetwin.records import Event, Report, SignalSummary
 
 __all__ = ["VERSION", "Frame", "FrameGap", "FrameTooLargeError", "PlainEncoder", "decode_frame", "encode_frame"]
@@ -34,18 +34,8 @@ def encode_frame(
     distinct, indices = table.gather(reports)
     if len(distinct) > COLUMNS_MAX:
         raise FrameTooLargeError(f"the reports have more than {COLUMNS_MAX} columns")
-    return seal(
-        gateway_name(gateway),
-        integer("epoch", epoch, 0, U64_MAX),
-        integer("seq", seq, 0, U64_MAX),
-        *span(reports),
-        plain.CODEC,
-        table.to_wire(distinct),
-        plain.encode(reports, indices),
-        summaries.encode(signals),
-        items("events", [event_to_wire(event) for event in events], EVENTS_MAX),
-        items("gaps", [gap.to_wire() for gap in gaps], GAPS_MAX),
-    )
+    payload = plain.encode(reports, indices)
+    return enclose(gateway, epoch, seq, reports, plain.CODEC, distinct, payload, signals, events, gaps)
 
 
 class PlainEncoder:

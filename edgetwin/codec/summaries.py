@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetwin.codec import columns as table
-from edgetwin.codec.contents import array
+from edgetwin.codec.contents import array, unpacked
 from edgetwin.codec.limits import COLUMNS_MAX, I64_MAX, I64_MIN, RAW_BYTES_MAX, U32_MAX
 from edgetwin.codec.plain import Reader, inflate
 from edgetwin.errors import FrameError
@@ -55,11 +55,7 @@ def decode(data: object) -> tuple[SignalSummary, ...]:
         raise FrameError("the summaries are not binary")
     if not data:
         return ()
-    try:
-        wire = msgpack.unpackb(inflate(data), max_ext_len=0, max_array_len=3 * COLUMNS_MAX)
-    except (ValueError, TypeError, OverflowError, RecursionError, MemoryError, msgpack.UnpackException) as exc:
-        raise FrameError(f"the summaries are not msgpack ({type(exc).__name__})") from exc
-    names, rows, values = array("summaries", wire, 3)
+    names, rows, values = array("summaries", unpacked("the summaries are", inflate(data), 3 * COLUMNS_MAX), 3)
     signals = table.from_wire([names, rows])
     if type(values) is not bytes or len(signals) > COLUMNS_MAX or len(values) > RAW_BYTES_MAX:
         raise FrameError("the values of the summaries are not binary")

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetwin.codec.column import ColumnCode, ColumnCoder
-from edgetwin.codec.contents import array, integer, items, text
+from edgetwin.codec.contents import array, integer, items, text, unpacked
 from edgetwin.codec.laws import Law
 from edgetwin.codec.limits import COLUMNS_MAX
 from edgetwin.errors import FrameError
@@ -62,10 +62,7 @@ def decode_table(data: bytes) -> Table:
         raise FrameError("this is not a coded table", hint="name a file that `edgetwin codec encode` has written")
     if zlib.crc32(body).to_bytes(_CRC_BYTES, "big") != data[-_CRC_BYTES:]:
         raise FrameError("the checksum is wrong: the file was cut or altered", hint="copy it again")
-    try:
-        wire = msgpack.unpackb(body[len(MAGIC) :])
-    except Exception as exc:  # msgpack has no common base for what it raises
-        raise FrameError("the coded table is not msgpack") from exc
+    wire = unpacked("the coded table is", body[len(MAGIC) :], COLUMNS_MAX)
     rows, time, unit, times, columns = array("a table", wire, 5)
     integer("rows", rows, 0, VALUES_MAX)
     named = [array("a column", column, 2) for column in items("columns", columns, COLUMNS_MAX)]

@@ -20,7 +20,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetwin.codec.contents import array, integer, items
+from edgetwin.codec.contents import array, integer, items, unpacked
 from edgetwin.codec.foresight import STATES_MAX
 from edgetwin.codec.limits import COLUMNS_MAX, I64_MAX, I64_MIN, RAW_BYTES_MAX, U32_MAX, U64_MAX
 from edgetwin.codec.plain import inflate
@@ -63,8 +63,8 @@ def unpack(data: object) -> Payload:
     """The reverse of :func:`pack`. FrameError when ``data`` is anything else."""
     if type(data) is not bytes:
         raise FrameError("payload is not binary")
-    key, previous, bits, head, code, check = array("the payload", _msgpack(data), 6)
-    steps, models, reports = array("the head of the payload", _msgpack(inflate(binary("the head", head))), 3)
+    key, previous, bits, head, code, check = array("the payload", _unpacked(data), 6)
+    steps, models, reports = array("the head of the payload", _unpacked(inflate(binary("the head", head))), 3)
     return Payload(
         integer("the key frame", key, 0, U64_MAX),
         integer("the frame before", previous, 0, U64_MAX),
@@ -174,16 +174,13 @@ def numbers(what: str, value: object, kind: str, length_max: int) -> NDArray[Any
     return np.frombuffer(data, kind)
 
 
+def _unpacked(data: bytes) -> object:
+    return unpacked("the payload is", data, COLUMNS_MAX)
+
+
 def _report(wire: object) -> tuple[int, int | bytes]:
     t, layout = array("a report", wire, 2)
     integer("the time of a report", t, I64_MIN, I64_MAX)
     if type(layout) is not bytes:
         integer("the columns of a report", layout, 0, LAYOUTS_MAX - 1)
     return t, layout
-
-
-def _msgpack(data: bytes) -> object:
-    try:
-        return msgpack.unpackb(data, max_ext_len=0, max_array_len=COLUMNS_MAX)
-    except (ValueError, TypeError, OverflowError, RecursionError, MemoryError, msgpack.UnpackException) as exc:
-        raise FrameError(f"the payload is not msgpack ({type(exc).__name__})") from exc

@@ -16,7 +16,7 @@ from edgetwin.engine.bank import Bank, SignalBank
 from edgetwin.engine.equation_bank import EquationBank
 from edgetwin.errors import FitError
 from edgetwin.fit.quantities import Quantity
-from edgetwin.fit.samples import Segment
+from edgetwin.fit.samples import Segment, bank_of
 from edgetwin.model.candidates import compile_candidates
 
 CELLS_MAX = 1 << 15
@@ -99,7 +99,7 @@ class Filter:
 
 def twin_filters(engine: Engine, instance: TwinInstance) -> list[Filter]:
     """The filters of a twin. FitError when its model has no likelihood that is known here."""
-    bank = next(b for b in engine.banks if any(name == instance.name for name, _ in b.keys))
+    bank = bank_of(engine, instance)
     if isinstance(bank, EquationBank):
         return [_of_equations(bank, instance)]
     if isinstance(bank, SignalBank):

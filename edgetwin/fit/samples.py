@@ -15,6 +15,8 @@ from edgetwin.config.findings import Findings
 from edgetwin.config.origin import attach, origin_of
 from edgetwin.config.schema import Config, CsvSource
 from edgetwin.engine import Engine, TwinInstance
+from edgetwin.engine.bank import Bank
+from edgetwin.engine.equation_bank import EquationBank
 from edgetwin.errors import FitError
 from edgetwin.replay.feed import BoundFile, bind, merged
 
@@ -124,10 +126,13 @@ def _only(file: BoundFile, instance: TwinInstance) -> BoundFile:
     return replace(file, place=file.place[mine], slots=file.slots[mine])
 
 
-def _measured(engine: Engine, instance: TwinInstance) -> list[int]:
-    from edgetwin.engine.equation_bank import EquationBank
+def bank_of(engine: Engine, instance: TwinInstance) -> Bank:
+    """The bank that holds the twin's rows."""
+    return next(b for b in engine.banks if any(name == instance.name for name, _ in b.keys))
 
-    bank = next(b for b in engine.banks if any(name == instance.name for name, _ in b.keys))
+
+def _measured(engine: Engine, instance: TwinInstance) -> list[int]:
+    bank = bank_of(engine, instance)
     if isinstance(bank, EquationBank):
         return [slot for signal, slot in instance.slots.items() if signal in bank.model.measurements]
     return list(instance.slots.values())

@@ -13,10 +13,7 @@ from collections.abc import Iterator
 import structlog
 
 from edgetwin.clock import NS, Clock
-from edgetwin.errors import (
-    JournalError,
-    JournalWriteError,
-)
+from edgetwin.errors import JournalError, JournalWriteError
 from edgetwin.journal import reading
 from edgetwin.journal.disk import Disk, File
 from edgetwin.journal.encoding import Encoder, own
@@ -24,7 +21,7 @@ from edgetwin.journal.findings import Findings
 from edgetwin.journal.gaps import U64_MAX, FrameKey, Gap, coalesce, pack_gaps
 from edgetwin.journal.group import Group, Item
 from edgetwin.journal.index import Index
-from edgetwin.journal.layout import HEADER_BYTES, Class, Kind, SegmentHeader
+from edgetwin.journal.layout import BLOCK_BYTES, HEADER_BYTES, Class, Kind, SegmentHeader
 from edgetwin.journal.limits import Limits
 from edgetwin.journal.manifest import pack_ack, pack_carried, pack_manifest
 from edgetwin.journal.outcomes import Recovered, Stats, full_error, lock, unwritable, write_error
@@ -36,7 +33,6 @@ from edgetwin.journal.store import FULL, Store, records
 log = structlog.get_logger()
 
 _GAPS_PER_RECORD = 4_096
-_BLOCK = 4_096
 _SMALL = 65_536
 """Room beyond what is needed in a segment made from the reserve."""
 
@@ -325,7 +321,7 @@ class Journal:
             if not essential and not plan.remove and not plan.thin:
                 raise full_error(self._disk, "the disk is full") from cause
             self._store.release_reserve()
-            self._begin((), acks, gaps, small=True) if not essential else self._begin(groups, acks, gaps, small=True)
+            self._begin(groups if essential else (), acks, gaps, small=True)
             if not essential:
                 self._begin(groups, {}, [], small=False)
         except OSError as exc:
@@ -342,7 +338,7 @@ class Journal:
         void = self._number if self._void_from is None else self._void_from
         manifest = self._index.manifest({segment.number for segment in plan.remove}, view.gaps)
         encoder = self._encode([[own(Kind.MANIFEST, pack_manifest(manifest), void)]], groups)
-        room = -(-(HEADER_BYTES + encoder.size) // _BLOCK) * _BLOCK
+        room = -(-(HEADER_BYTES + encoder.size) // BLOCK_BYTES) * BLOCK_BYTES
         size = room + _SMALL if small else max(room, self._limits.segment_bytes)
         next_frame = self._index.next_frame(self.epoch)
         header = SegmentHeader(self._next_segment, self.epoch, self._number, void, 0, 0, next_frame)

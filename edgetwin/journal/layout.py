@@ -16,6 +16,8 @@ SEGMENT_MAGIC = b"\xe5EDGTJ\r\n"
 VERSION = 1
 HEADER_BYTES = 64
 ALIGN = 8
+BLOCK_BYTES = 4_096
+"""What a file system gives a file at a time."""
 PAYLOAD_BYTES_MAX = 16 * 1024 * 1024
 GROUP_RECORDS_MAX = 65_536
 THINNED = 1

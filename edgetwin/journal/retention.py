@@ -15,13 +15,12 @@ from dataclasses import dataclass, field
 
 from edgetwin.clock import NS
 from edgetwin.journal.gaps import Gap, GapLedger, runs
-from edgetwin.journal.layout import HISTORY, STATE, Class, Header, Kind
+from edgetwin.journal.layout import BLOCK_BYTES, HISTORY, STATE, Class, Header, Kind
 from edgetwin.journal.limits import Limits
 from edgetwin.journal.scan import Record
 from edgetwin.journal.segments import Segment
 
 EVICTABLE = (Class.DATA, Class.AUDIT, Class.EVENT)
-_BLOCK = 4096
 _UNUSED = 65_536
 """Bytes after the last record that are worth a rewriting: what a crash left of the room reserved for a segment."""
 
@@ -122,7 +121,7 @@ class Planner:
             live = self._view.bytes_live(segment)
             size = segment.end if segment.number == self._active else segment.size
             unused = size - segment.end > _UNUSED
-            if live == 0 or segment.damaged or unused or 2 * live < size - _BLOCK:
+            if live == 0 or segment.damaged or unused or 2 * live < size - BLOCK_BYTES:
                 self._shrink(segment, live)
 
     def _shrink(self, segment: Segment, live: int) -> None:

@@ -11,6 +11,7 @@ import structlog
 
 from edgetwin.journal.disk import Disk, File
 from edgetwin.journal.layout import (
+    ALIGN,
     HEADER_BYTES,
     THINNED,
     SegmentHeader,
@@ -27,7 +28,6 @@ log = structlog.get_logger()
 RESERVE_NAME = "reserve"
 PARTIAL = ".tmp"
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_BLOCK = 4096
 
 
 def read_segment(disk: Disk, segment: Segment) -> bytes:
@@ -182,7 +182,7 @@ def _thinned(segment: Segment, kept: list[Record]) -> tuple[bytes, Segment]:
         segment, thinned=True, damaged=False, first_frame=1, last_frame=0, oldest_run_ns=-1, newest_run_ns=0, tallies={}
     )
     for record in kept:
-        body = record.payload + bytes(-len(record.payload) % 8)
+        body = record.payload + bytes(-len(record.payload) % ALIGN)
         parts += (encode_header(record.header), body)
         thinned.enter(record.header)
     data = b"".join(parts)

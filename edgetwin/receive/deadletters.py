@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from hashlib import blake2b
 from pathlib import Path
 
@@ -26,10 +25,8 @@ class DeadLetters:
         with storing(directory):
             directory.mkdir(parents=True, exist_ok=True)
             found = sorted((int(p.stem), p.stat().st_size) for p in directory.glob("*.frame") if p.stem.isdecimal())
-            digests = [_digest(self._path(number).read_bytes()) for number, _ in found]
-        self._kept = deque(found)
-        self._digests = deque(digests)
-        self._bytes = sum(size for _, size in found)
+            self._kept = {_digest(self._path(number).read_bytes()): (number, size) for number, size in found}
+        self._bytes = sum(size for _, size in self._kept.values())
         self._next = found[-1][0] + 1 if found else 0
         self._make_room(0)
 
@@ -38,21 +35,19 @@ class DeadLetters:
         about = {"topic": topic, "reason": reason, "bytes": len(payload)}
         payload = payload[: self._bytes_max]
         digest = _digest(payload)
-        if digest in self._digests:
+        if digest in self._kept:
             return
         self._make_room(len(payload), 1)
         with storing(self._directory):
             self._path(self._next).write_bytes(payload)
             self._path(self._next, "json").write_bytes(msgspec.json.encode(about))
-        self._kept.append((self._next, len(payload)))
-        self._digests.append(digest)
+        self._kept[digest] = self._next, len(payload)
         self._bytes += len(payload)
         self._next += 1
 
     def _make_room(self, size: int, count: int = 0) -> None:
         while self._kept and (len(self._kept) + count > self._count_max or self._bytes + size > self._bytes_max):
-            number, freed = self._kept.popleft()
-            self._digests.popleft()
+            number, freed = self._kept.pop(next(iter(self._kept)))
             self._bytes -= freed
             with storing(self._directory):
                 self._path(number).unlink(missing_ok=True)

@@ -34,14 +34,14 @@ def check(config: Config, base_dir: FilePath) -> list[Finding]:
     findings = _findings(config, base_dir)
     if not replays(config):
         _refuse_recordings(findings)
-    return _sorted(findings)
+    return findings.in_order()
 
 
 def runnable(config: Config, base_dir: FilePath) -> None:
     """Return when the daemon can run the configuration; else raise the first finding as ConfigError."""
     findings = _findings(config, base_dir)
     _refuse_recordings(findings)
-    for finding in filter(hinders, _sorted(findings)):
+    for finding in filter(hinders, findings.in_order()):
         raise finding.error()
 
 
@@ -50,7 +50,7 @@ def replayable(config: Config, base_dir: FilePath) -> None:
     findings = _findings(config, base_dir)
     if not any(isinstance(source, CsvSource) for source in config.sources):
         findings.error(("sources",), "there is no csv source to replay", "add one with kind: csv", key=True)
-    for finding in filter(hinders, _sorted(findings)):
+    for finding in filter(hinders, findings.in_order()):
         raise finding.error()
 
 
@@ -86,10 +86,6 @@ def _refuse_recordings(findings: Findings) -> None:
             findings.error(
                 ("sources", i), "a csv source is not for the daemon", "run it with `edgetwin replay`, or remove it"
             )
-
-
-def _sorted(findings: Findings) -> list[Finding]:
-    return sorted(findings.found, key=lambda f: (f.line, f.column))
 
 
 def _check_names(findings: Findings) -> None:

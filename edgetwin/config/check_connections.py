@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path as FilePath
 
-from edgetwin.config.check_files import check_file, check_tls, positive
+from edgetwin.config.check_files import check_client_tls, check_file, positive
 from edgetwin.config.check_modbus import check_modbus, check_shared_links
 from edgetwin.config.credentials import password_of, token_of
 from edgetwin.config.findings import Findings
@@ -88,7 +88,7 @@ def _check_https(findings: Findings, uplink: HttpsUplink, base_dir: FilePath) ->
     findings.attempt(("uplink", "token_file"), lambda: token_of(uplink, base_dir))
     if not where.tls and where.host not in LOOPBACK:
         findings.error(("uplink", "url"), "frames would go out unencrypted", "write https://")
-    _check_tls(findings, ("uplink",), uplink, where.tls, base_dir)
+    check_client_tls(findings, ("uplink", "tls"), uplink.tls, "http", where.tls, base_dir)
 
 
 def _check_mqtt(findings: Findings, path: Path, record: MqttSource | MqttUplink, base_dir: FilePath) -> None:
@@ -107,20 +107,7 @@ def _check_mqtt(findings: Findings, path: Path, record: MqttSource | MqttUplink,
         findings.error(path, "MQTT 3.1.1 takes no password without a user name", "add username:")
     if record.keepalive > KEEPALIVE_MAX_S:
         findings.error((*path, "keepalive"), "is too long", f"at most {KEEPALIVE_MAX_S}s")
-    _check_tls(findings, path, record, where.tls, base_dir)
-
-
-def _check_tls(
-    findings: Findings, path: Path, record: MqttSource | MqttUplink | HttpsUplink, tls: bool, base_dir: FilePath
-) -> None:
-    files = record.tls
-    if files is None:
-        return
-    if not tls:
-        scheme = "http" if isinstance(record, HttpsUplink) else "mqtt"
-        message, hint = f"an {scheme}:// connection has no TLS", f"write {scheme}s:// in url"
-        findings.error((*path, "tls"), message, hint, key=True)
-    check_tls(findings, (*path, "tls"), files, base_dir)
+    check_client_tls(findings, (*path, "tls"), record.tls, "mqtt", where.tls, base_dir)
 
 
 def _check_client_ids(findings: Findings) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path as FilePath
 
 from edgetwin.config.check_files import positive
 from edgetwin.config.check_registers import check_register, nonzero
-from edgetwin.config.environment import read_secret
+from edgetwin.config.credentials import secret
 from edgetwin.config.expressions import parse, parse_condition
 from edgetwin.config.findings import Findings
 from edgetwin.config.models import state_names
@@ -246,9 +246,9 @@ def _both(findings: Findings, path: Path, other: tuple[Path, str], what: str) ->
 def _check_commands(findings: Findings, base_dir: FilePath) -> None:
     commands = findings.config.commands
     if commands.token_file is not None:
-        _check_secret(findings, ("commands", "token_file"), base_dir / commands.token_file, TOKEN_CHARS_MIN)
+        _check_secret(findings, ("commands", "token_file"), commands.token_file, base_dir, TOKEN_CHARS_MIN)
     for name, file in commands.keys.items():
-        _check_secret(findings, ("commands", "keys", name), base_dir / file, TOKEN_CHARS_MIN)
+        _check_secret(findings, ("commands", "keys", name), file, base_dir, TOKEN_CHARS_MIN)
     positive(findings, ("commands", "ttl_max"), commands.ttl_max)
     mqtt = [s.name for s in findings.config.sources if isinstance(s, MqttSource)]
     if commands.source is not None and commands.source not in mqtt:
@@ -260,16 +260,8 @@ def _check_commands(findings: Findings, base_dir: FilePath) -> None:
         findings.error(("commands", "keys"), "keys are for commands over MQTT", "add source:", key=True)
 
 
-def _check_secret(findings: Findings, path: Path, file: FilePath, least: int) -> None:
+def _check_secret(findings: Findings, path: Path, file: str, base_dir: FilePath, least: int) -> None:
     """The secret is there and long enough; it is never shown."""
-    try:
-        text = read_secret(file)
-    except (OSError, ValueError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "not a path"
-        findings.error(path, f"the file cannot be read: {reason}", "the path is relative to the configuration file")
-        return
-    except ConfigError as exc:
-        findings.error(path, exc.message, exc.hint)
-        return
-    if len(text) < least:
+    text = findings.attempt(path, lambda: secret(file, base_dir))
+    if text is not None and len(text) < least:
         findings.error(path, f"the secret is shorter than {least} characters", "make one with: openssl rand -hex 32")

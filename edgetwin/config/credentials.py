@@ -20,7 +20,7 @@ def password_of(record: MqttSource | MqttUplink, base_dir: Path) -> str | None:
         return record.password
     if record.password_file is None:
         return endpoint(record.url).password
-    return _secret(record.password_file, base_dir)
+    return secret(record.password_file, base_dir)
 
 
 def token_of(record: HttpsUplink, base_dir: Path) -> str | None:
@@ -28,13 +28,15 @@ def token_of(record: HttpsUplink, base_dir: Path) -> str | None:
     file holds what no header can."""
     if record.token is not None or record.token_file is None:
         return record.token
-    token = _secret(record.token_file, base_dir)
+    token = secret(record.token_file, base_dir)
     if not token.isascii() or not token.isprintable():
         raise ConfigError(f"{record.token_file} does not hold a token", hint="one line of printable ASCII")
     return token
 
 
-def _secret(name: str, base_dir: Path) -> str:
+def secret(name: str, base_dir: Path) -> str:
+    """The secret in the file ``name``, relative to ``base_dir``. ConfigError, which names the file and never its
+    content, when it cannot be read."""
     try:
         return read_secret(base_dir / name)
     except (OSError, ValueError) as exc:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+import msgspec
+
 from edgetwin.config.hints import suggest
 from edgetwin.config.origin import Locator, origin_of
 from edgetwin.config.places import Path, dotted, quoted
@@ -37,13 +39,16 @@ class Finding:
         )
 
 
-class Findings:
-    """Collects findings of one configuration."""
+class Collector:
+    """Collects findings of one file, ``record``, however it was read."""
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, record: msgspec.Struct) -> None:
         self.found: list[Finding] = []
-        self._locator = Locator(origin_of(config))
+        self._locator = Locator(origin_of(record))
+
+    def in_order(self) -> list[Finding]:
+        """The findings in the order of the file."""
+        return sorted(self.found, key=lambda f: (f.line, f.column))
 
     def error(self, path: Path, message: str, hint: str = "", *, key: bool = False) -> None:
         """Note a fault at the value, or at the key, under ``path``."""
@@ -85,3 +90,11 @@ class Findings:
     def _add(self, severity: Severity, path: Path, message: str, hint: str, key: bool) -> None:
         line, column = self._locator.place(path, key=key)
         self.found.append(Finding(severity, dotted(path), message, hint, self._locator.file, line, column))
+
+
+class Findings(Collector):
+    """Those of a configuration of the daemon."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.config = config

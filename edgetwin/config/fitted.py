@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from edgetwin.config.hints import suggest
 from edgetwin.config.models import BUILTIN, user_model
-from edgetwin.config.origin import Locator, attach, origin_of
+from edgetwin.config.origin import Locator, changed, origin_of
 from edgetwin.config.places import Path, dotted, quoted
 from edgetwin.config.schema import Config, Positive, Twin
 from edgetwin.errors import ConfigError
@@ -50,11 +50,7 @@ def merge(config: Config, fitted: FittedFile) -> Config:
     for name in fitted.twins:
         _check(fitted, ("twins", name), "twin", name, known)
     twins = [_merge_twin(config, twin, fitted) for twin in config.twins]
-    made = msgspec.structs.replace(config, twins=twins)
-    origin = origin_of(config)
-    if origin is not None:
-        attach(made, origin)
-    return made
+    return changed(config, twins=twins)
 
 
 def _merge_twin(config: Config, twin: Twin, fitted: FittedFile) -> Twin:

@@ -6,6 +6,7 @@ Only the text as written is kept: substitutions are not made in it, so no secret
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import msgspec
 
@@ -13,6 +14,8 @@ from edgetwin.config.document import parse
 from edgetwin.config.environment import substitutes
 from edgetwin.config.places import Node, Path, Place, shown
 from edgetwin.errors import ConfigError
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,15 @@ def origin_of(config: msgspec.Struct) -> Origin | None:
     """Where a configuration came from; None for one made by a program."""
     origin = getattr(config, "origin", None)
     return origin if isinstance(origin, Origin) else None
+
+
+def changed(config: S, **changes: object) -> S:
+    """A configuration with some fields replaced, which still comes from where the first came."""
+    made = msgspec.structs.replace(config, **changes)
+    origin = origin_of(config)
+    if origin is not None:
+        attach(made, origin)
+    return made
 
 
 class Locator:

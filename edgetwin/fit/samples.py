@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgetwin.clock import NS
 from edgetwin.config.findings import Findings
-from edgetwin.config.origin import attach, origin_of
+from edgetwin.config.origin import changed
 from edgetwin.config.schema import Config, CsvSource
 from edgetwin.engine import Engine, TwinInstance
 from edgetwin.engine.bank import Bank
@@ -109,15 +109,11 @@ def _source(config: Config, name: str) -> CsvSource:
 
 
 def _with_path(config: Config, source: str, file: Path) -> Config:
-    change = msgspec.structs.replace
     sources = [
-        change(s, path=str(file)) if s.name == source and isinstance(s, CsvSource) else s for s in config.sources
+        msgspec.structs.replace(s, path=str(file)) if s.name == source and isinstance(s, CsvSource) else s
+        for s in config.sources
     ]
-    made = change(config, sources=sources)
-    origin = origin_of(config)
-    if origin is not None:
-        attach(made, origin)
-    return made
+    return changed(config, sources=sources)
 
 
 def _only(file: BoundFile, instance: TwinInstance) -> BoundFile:

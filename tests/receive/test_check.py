@@ -32,11 +32,15 @@ def test_examples_are_taken(path: Path) -> None:
         (MQTT + STORE + "metrics: {listen: nowhere}\n", "3:19: metrics.listen", "must be host:port"),
         (MQTT + "store: {kind: sqlite, path: out}\n", "2:", "sqlite"),
         (MQTT + "store: {kind: postgresql, url: x, schema: 'a;b'}\n", "2:", "schema"),
-        (MQTT + "store: {kind: postgresql, url: x, password_file: none}\n", "2:", "cannot be read"),
+        (MQTT + "store: {kind: postgresql, url: x, password_file: none}\n", "2:", "cannot read none: No such file"),
         ("http: {listen: '127.0.0.1:1'}\n" + STORE, "1:7: http", "anybody could send frames"),
         ("http: {listen: '127.0.0.1:1', tokens: none}\n" + STORE, "1:39: http.tokens", "no such folder"),
         ("http: {listen: '127.0.0.1:1', tokens: ., anonymous: true}\n" + STORE, "1:7: http", "exclude each other"),
-        ("http: {listen: '127.0.0.1:1', tls: {cert: c, key: k}}\n" + STORE, "1:43: http.tls.cert", "no such file"),
+        (
+            "http: {listen: '127.0.0.1:1', tls: {cert: c, key: k}}\n" + STORE,
+            "1:43: http.tls.cert",
+            "there is no file 'c'",
+        ),
         ("http: {listen: '127.0.0.1', anonymous: true}\n" + STORE, "1:16: http.listen", "must be host:port"),
         (MQTT + "store: {kind: csv, path: out, commit_every: 0s}\n", "2:", "out of range"),
     ],
@@ -48,6 +52,17 @@ def test_a_fault_is_located(tmp_path: Path, text: str, place: str, what: str) ->
         load(path)
     assert f"{path}:{place}" in str(caught.value)
     assert what in str(caught.value)
+
+
+def test_every_fault_is_told_in_the_order_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    tls = "source: {kind: mqtt, url: mqtt://h, topic: '#', tls: {cert: c.pem}}\n"
+    path.write_text("share: {index: 1, of: 1}\n" + tls + STORE)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    whats = ("no such part", "too many wildcards", "no TLS", "cert and key belong together", "there is no file 'c.pem'")
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(whats) and all(what in line for what, line in zip(whats, lines, strict=True))
 
 
 def test_the_password_in_a_url_is_not_shown() -> None:

@@ -40,6 +40,9 @@ def matrices(name: str, dt: float) -> tuple[np.ndarray, np.ndarray]:
         return np.array([[1, dt], [0, 1]]), Q_continuous_white_noise(2, dt, Q)
     if name == "constant_acceleration":
         return np.array([[1, dt, dt * dt / 2], [0, 1, dt], [0, 0, 1]]), Q_continuous_white_noise(3, dt, Q)
+    if dt > 10 * TAU:  # van Loan's matrix holds exp(dt / TAU): over long steps nothing of Q is left beside that
+        f, q = matrices(name, dt / 2)
+        return f @ f, f @ q @ f.T + q
     return van_loan_discretization(np.array([[-1 / TAU, 1 / TAU], [0, 0]]), np.array([[0], [np.sqrt(Q)]]), dt)
 
 

@@ -14,7 +14,6 @@ import msgspec
 from msgspec import Meta, Struct
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$", max_length=128)]
-Port = Annotated[int, Meta(ge=1, le=65535)]
 Positive = Annotated[float, Meta(gt=0)]
 TimeUnit = Literal["s", "ms", "us", "ns", "iso"]
 
@@ -23,7 +22,7 @@ class Duration(float):
     """Seconds; written ``250ms``, ``5s``, ``10min``, ``1h``, ``1d`` in YAML."""
 
 
-class _Strict(Struct, frozen=True, forbid_unknown_fields=True):
+class Strict(Struct, frozen=True, forbid_unknown_fields=True):
     """Unknown keys are errors; records are immutable and their repr shows no secret."""
 
     def __repr__(self) -> str:
@@ -41,7 +40,7 @@ def _shown(field: str, value: object) -> str:
 # ---- sources
 
 
-class Tls(_Strict, frozen=True):
+class Tls(Strict, frozen=True):
     """Files of a TLS client, relative to the configuration file.
 
     - ca: certificate authorities in PEM; the system's when absent
@@ -54,7 +53,7 @@ class Tls(_Strict, frozen=True):
     key: str | None = None
 
 
-class MqttSource(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
+class MqttSource(Strict, frozen=True, tag_field="kind", tag="mqtt"):
     """A broker whose topics bring samples.
 
     - name: what signals call this source
@@ -89,7 +88,7 @@ class MqttSource(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
     clock: Literal["device", "corrected", "arrival"] = "device"
 
 
-class ModbusSource(_Strict, frozen=True, tag_field="kind", tag="modbus"):
+class ModbusSource(Strict, frozen=True, tag_field="kind", tag="modbus"):
     """Modbus devices behind one address, polled on a schedule.
 
     - name: what signals call this source
@@ -118,7 +117,7 @@ class ModbusSource(_Strict, frozen=True, tag_field="kind", tag="modbus"):
     sunspec_models: list[str] = []
 
 
-class CsvSource(_Strict, frozen=True, tag_field="kind", tag="csv"):
+class CsvSource(Strict, frozen=True, tag_field="kind", tag="csv"):
     """A recorded file for `edgetwin replay`.
 
     - name: what signals call this source
@@ -133,7 +132,7 @@ class CsvSource(_Strict, frozen=True, tag_field="kind", tag="csv"):
     time_unit: TimeUnit = "s"
 
 
-class SimulatedSource(_Strict, frozen=True, tag_field="kind", tag="simulated"):
+class SimulatedSource(Strict, frozen=True, tag_field="kind", tag="simulated"):
     """Samples drawn from the twins' own models.
 
     - name: what signals call this source
@@ -151,7 +150,7 @@ Source = MqttSource | ModbusSource | CsvSource | SimulatedSource
 # ---- models and twins
 
 
-class UserState(_Strict, frozen=True):
+class UserState(Strict, frozen=True):
     """A state of a user's model.
 
     - initial: value before the first measurement
@@ -168,7 +167,7 @@ class UserState(_Strict, frozen=True):
     max: float | None = None
 
 
-class UserInput(_Strict, frozen=True):
+class UserInput(Strict, frozen=True):
     """An input of a user's model.
 
     - initial: value before the first sample
@@ -179,7 +178,7 @@ class UserInput(_Strict, frozen=True):
     unit: str = ""
 
 
-class UserParameter(_Strict, frozen=True):
+class UserParameter(Strict, frozen=True):
     """A parameter of a user's model with what is known of it; a plain number is one without unit and bounds.
 
     - value: the value, unless the twin gives its own
@@ -194,7 +193,7 @@ class UserParameter(_Strict, frozen=True):
     max: float | None = None
 
 
-class UserMeasurement(_Strict, frozen=True):
+class UserMeasurement(Strict, frozen=True):
     """A measurement of a user's model with its unit; plain text is an expression without one.
 
     - expression: what is measured, over states, inputs and parameters
@@ -205,7 +204,7 @@ class UserMeasurement(_Strict, frozen=True):
     unit: str = ""
 
 
-class UserModel(_Strict, frozen=True, kw_only=True):
+class UserModel(Strict, frozen=True, kw_only=True):
     """Physics in YAML: ``derivatives`` (continuous) or ``updates`` (discrete) of each state.
 
     - name: what twins call this model
@@ -236,7 +235,7 @@ RegisterType = Literal[
 ]  # fmt: skip
 
 
-class Register(_Strict, frozen=True, kw_only=True):
+class Register(Strict, frozen=True, kw_only=True):
     """Where and how a value stands in a Modbus device.
 
     - table: holding and input hold 16-bit registers, coil and discrete hold bits
@@ -275,7 +274,7 @@ class Register(_Strict, frozen=True, kw_only=True):
     every: Duration | None = None
 
 
-class SunSpec(_Strict, frozen=True, kw_only=True):
+class SunSpec(Strict, frozen=True, kw_only=True):
     """A point of a SunSpec device, found by its name.
 
     - model: number of the model
@@ -296,7 +295,7 @@ class SunSpec(_Strict, frozen=True, kw_only=True):
     every: Duration | None = None
 
 
-class Signal(_Strict, frozen=True):
+class Signal(Strict, frozen=True):
     """One measured scalar series and where it comes from.
 
     Exactly one of ``topic`` (mqtt), ``register`` or ``sunspec`` (modbus) or ``column`` (csv).
@@ -334,7 +333,7 @@ class Signal(_Strict, frozen=True):
     offset: float = 0.0
 
 
-class Reporting(_Strict, frozen=True):
+class Reporting(Strict, frozen=True):
     """How often a twin's estimate is reported and how exactly the cloud must know it.
 
     - every: time between reports
@@ -347,7 +346,7 @@ class Reporting(_Strict, frozen=True):
     tolerance: dict[str, Positive] = {}
 
 
-class Alarm(_Strict, frozen=True):
+class Alarm(Strict, frozen=True):
     """An alarm on states.
 
     - name: what the alarm is called
@@ -364,7 +363,7 @@ class Alarm(_Strict, frozen=True):
     priority: Literal["low", "medium", "high", "critical"] = "medium"
 
 
-class ReadBack(_Strict, frozen=True):
+class ReadBack(Strict, frozen=True):
     """How a write is verified.
 
     - tolerance: largest difference between what was written and what the device holds, in the unit of the output
@@ -377,7 +376,7 @@ class ReadBack(_Strict, frozen=True):
     signal: str | None = None
 
 
-class Output(_Strict, frozen=True, kw_only=True):
+class Output(Strict, frozen=True, kw_only=True):
     """Something of the asset that can be set. Exactly one of ``topic`` (mqtt) or ``register`` (modbus).
 
     - source: name of the source whose connection is used
@@ -418,7 +417,7 @@ class Output(_Strict, frozen=True, kw_only=True):
     read_back: ReadBack = ReadBack()
 
 
-class Rule(_Strict, frozen=True, kw_only=True):
+class Rule(Strict, frozen=True, kw_only=True):
     """A closed loop at the gateway: a condition on states that sets an output, through the same gate as any command.
 
     - name: what the rule is called
@@ -439,7 +438,7 @@ class Rule(_Strict, frozen=True, kw_only=True):
     otherwise: float | None = None
 
 
-class Twin(_Strict, frozen=True, kw_only=True):
+class Twin(Strict, frozen=True, kw_only=True):
     """One asset, or a template of many where the name holds ``{placeholders}``.
 
     - name: name of the twin; {placeholder} makes a template: one twin for each value heard
@@ -485,7 +484,7 @@ class Twin(_Strict, frozen=True, kw_only=True):
 # ---- outputs of the daemon
 
 
-class MqttUplink(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
+class MqttUplink(Strict, frozen=True, tag_field="kind", tag="mqtt"):
     """Frames to the cloud over MQTT, QoS 1.
 
     - url: mqtt://host[:1883] or mqtts://host[:8883]
@@ -526,7 +525,7 @@ class MqttUplink(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
     proxy: str | None = None
 
 
-class HttpsUplink(_Strict, frozen=True, tag_field="kind", tag="https"):
+class HttpsUplink(Strict, frozen=True, tag_field="kind", tag="https"):
     """Frames to the cloud by HTTPS POST.
 
     - url: https://host[:443][/path] of the receiver
@@ -555,7 +554,7 @@ class HttpsUplink(_Strict, frozen=True, tag_field="kind", tag="https"):
     proxy: str | None = None
 
 
-class Http(_Strict, frozen=True):
+class Http(Strict, frozen=True):
     """The HTTP API.
 
     - listen: host:port to listen on
@@ -564,7 +563,7 @@ class Http(_Strict, frozen=True):
     listen: str = "127.0.0.1:8787"
 
 
-class Limits(_Strict, frozen=True):
+class Limits(Strict, frozen=True):
     """Bounds of what the daemon holds in memory.
 
     - twins: most twins, those of templates included
@@ -589,7 +588,7 @@ class Limits(_Strict, frozen=True):
     simulation_steps: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 10_000_000
 
 
-class Commands(_Strict, frozen=True):
+class Commands(Strict, frozen=True):
     """Who may command outputs, beside rules.
 
     - token_file: file with the bearer token of HTTP requests, relative to the configuration file; no token, no commands
@@ -606,7 +605,7 @@ class Commands(_Strict, frozen=True):
     ttl_max: Duration = Duration(60)
 
 
-class Log(_Strict, frozen=True):
+class Log(Strict, frozen=True):
     """Logging to standard error.
 
     - level: least severe level that is written
@@ -617,7 +616,7 @@ class Log(_Strict, frozen=True):
     format: Literal["auto", "json", "console"] = "auto"
 
 
-class Config(_Strict, frozen=True, kw_only=True, dict=True):
+class Config(Strict, frozen=True, kw_only=True, dict=True):
     """The whole file. The loader attaches where it came from (see edgetwin.config.origin).
 
     - gateway: name of this gateway; it is in every frame

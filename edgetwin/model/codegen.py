@@ -12,7 +12,7 @@ Two functions come out, every matrix operation unrolled and structural zeros lef
 
 from __future__ import annotations
 
-from edgetwin.model.layout import upper
+from edgetwin.model.layout import state_fields, upper
 from edgetwin.model.ordering import UPDATE_SOURCE
 from edgetwin.model.spec import LinearModel
 from edgetwin.model.structural import structural_source
@@ -35,20 +35,13 @@ FROZEN, FREEZE_AFTER = 4, 256
 
 
 def _load(w: Writer, model: LinearModel) -> None:
-    n = model.size
-    fields = [
-        *(f"x{i}" for i in range(n)),
-        *(f"d{i}" for i in range(n)),
-        *(upper_name(i, j) for i, j in upper(n)),
-    ]
-    w(*(f'{f} = row["{f}"]' for f in [*fields, "r", "q"]))
+    w(*(f'{f} = row["{f}"]' for f in [*state_fields(model.size), "r", "q"]))
     text = " ".join([*model.prelude, *model.transition.values(), *(c.variance for c in model.noise)])
     w(*(f'{f} = row["{f}"]' for f in ("tau", "dt_mean") if f in text))
 
 
 def _store(w: Writer, n: int) -> None:
-    w(*(f'row["x{i}"] = x{i}' for i in range(n)), *(f'row["d{i}"] = d{i}' for i in range(n)))
-    w(*(f'row["{upper_name(i, j)}"] = {upper_name(i, j)}' for i, j in upper(n)))
+    w(*(f'row["{f}"] = {f}' for f in state_fields(n)))
 
 
 def _restart(w: Writer, model: LinearModel) -> None:

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from edgetwin.config.equations import EquationModel
 from edgetwin.model.equation_exact import ExactStep
 from edgetwin.model.equation_fusion import Fusion
-from edgetwin.model.equation_layout import CHANNEL, channels_start, equation_row_dtype, state_fields
+from edgetwin.model.equation_layout import CHANNEL, channels_start, equation_row_dtype
 from edgetwin.model.equation_symbols import Symbols
 from edgetwin.model.equation_time import DiscreteStep, ExtendedSteps, TimeUpdate
 from edgetwin.model.equation_unscented import UnscentedDiscreteStep, UnscentedSteps
-from edgetwin.model.layout import upper
+from edgetwin.model.layout import state_fields, upper
 from edgetwin.model.ordering import update_source
 from edgetwin.model.unrolled import Writer, upper_name
 

@@ -14,9 +14,10 @@ Matrices" (2008), ch. 10; Zhong and Williams, "A precise time step integration m
 
 from __future__ import annotations
 
-from edgetwin.model.equation_layout import cache_fields, cache_keys, is_cached, state_fields, transition_arguments
+from edgetwin.model.equation_layout import cache_fields, cache_keys, is_cached, transition_arguments
 from edgetwin.model.equation_symbols import Symbols, clamp
 from edgetwin.model.equation_time import TimeUpdate, rate_lines
+from edgetwin.model.layout import state_fields
 from edgetwin.model.spec import NoiseColumn
 from edgetwin.model.structure import Linear
 from edgetwin.model.symbolic import statements

@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgetwin.config.equations import EquationModel
-from edgetwin.model.layout import upper
+from edgetwin.model.layout import state_fields
 from edgetwin.model.structure import CACHED_STATES_MAX, Linear, linear_structure
 
 CHANNEL = np.dtype(
@@ -47,12 +47,6 @@ def equation_row_dtype(model: EquationModel) -> np.dtype[np.void]:
     fields += [(name, "f8") for name in cold]
     fields += [(name, "i8") for name in ("late_ns", "stale_ns", "reported")] + [("resets", "i4"), ("twin", "i4")]
     return np.dtype(fields, align=True)
-
-
-def state_fields(n: int) -> list[str]:
-    """Mean and factors of the covariance."""
-    names = [*(f"x{i}" for i in range(n)), *(f"d{i}" for i in range(n))]
-    return [*names, *(f"u{i}_{j}" for i, j in upper(n))]
 
 
 def is_cached(n: int) -> bool:

@@ -15,8 +15,8 @@ from __future__ import annotations
 from typing import Any
 
 from edgetwin.config.equations import EquationModel
-from edgetwin.model.equation_layout import state_fields
 from edgetwin.model.equation_symbols import Symbols, clamp
+from edgetwin.model.layout import state_fields
 from edgetwin.model.spec import LinearModel, NoiseColumn
 from edgetwin.model.structure import closure
 from edgetwin.model.unrolled import Unrolled, Writer, add, times

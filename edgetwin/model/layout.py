@@ -64,10 +64,29 @@ def upper(n: int) -> list[tuple[int, int]]:
     return [(i, j) for j in range(n) for i in range(j)]
 
 
+def state_fields(n: int) -> list[str]:
+    """Mean and factors of the covariance."""
+    names = [*(f"x{i}" for i in range(n)), *(f"d{i}" for i in range(n))]
+    return [*names, *(f"u{i}_{j}" for i, j in upper(n))]
+
+
 def row_dtype(n: int, extra: Sequence[tuple[Any, ...]] = ()) -> np.dtype[np.void]:
     """The row of a filter with ``n`` states; ``extra`` fields come last."""
-    floats = [*(f"x{i}" for i in range(n)), *(f"d{i}" for i in range(n)), *(f"u{i}_{j}" for i, j in upper(n))]
-    floats += ["r", "q", "tau", "spread", "dt_mean", "z", "nis", "y", "s", "nis_mean", "y_prev", "quantum"]
+    floats = [
+        *state_fields(n),
+        "r",
+        "q",
+        "tau",
+        "spread",
+        "dt_mean",
+        "z",
+        "nis",
+        "y",
+        "s",
+        "nis_mean",
+        "y_prev",
+        "quantum",
+    ]
     floats += ["lo", "hi", "scale", "offset", "gate"]
     longs = ["t", "t_seen", "late_ns", "stale_ns", "fused", "gated", "reported"]
     ints = ["updates", "rejects", "reject_max", "resets", "learn", "twin", "history"]

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from edgetwin.config.schema import Duration, Log, Tls, _Strict
+from edgetwin.config.schema import Duration, Log, Strict, Tls
 from edgetwin.errors import ConfigError
 
 
-class MqttFrames(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
+class MqttFrames(Strict, frozen=True, tag_field="kind", tag="mqtt"):
     """The broker that the gateways send their frames to; MQTT 5.
 
     - url: mqtt://host[:1883] or mqtts://host[:8883]
@@ -35,7 +35,7 @@ class MqttFrames(_Strict, frozen=True, tag_field="kind", tag="mqtt"):
     receive_maximum: Annotated[int, Meta(ge=1, le=65_535)] = 256
 
 
-class ServerTls(_Strict, frozen=True):
+class ServerTls(Strict, frozen=True):
     """Files of a TLS server, relative to the configuration file.
 
     - cert: the server's certificate chain in PEM
@@ -49,7 +49,7 @@ class ServerTls(_Strict, frozen=True):
     client_ca: str | None = None
 
 
-class HttpFrames(_Strict, frozen=True, kw_only=True):
+class HttpFrames(Strict, frozen=True, kw_only=True):
     """The listener that gateways post their frames to.
 
     - listen: address and port
@@ -72,7 +72,7 @@ class HttpFrames(_Strict, frozen=True, kw_only=True):
     clients_max: Annotated[int, Meta(ge=1, le=65_535)] = 1_024
 
 
-class MetricsListener(_Strict, frozen=True, kw_only=True):
+class MetricsListener(Strict, frozen=True, kw_only=True):
     """Figures for Prometheus, and `/healthz`.
 
     - listen: address and port
@@ -83,7 +83,7 @@ class MetricsListener(_Strict, frozen=True, kw_only=True):
     gateways_max: Annotated[int, Meta(ge=0, le=100_000)] = 1_000
 
 
-class CsvStore(_Strict, frozen=True, tag_field="kind", tag="csv"):
+class CsvStore(Strict, frozen=True, tag_field="kind", tag="csv"):
     """Growing files: states.csv, events.csv, gaps.csv.
 
     - path: folder of the files, relative to the configuration file
@@ -98,7 +98,7 @@ class CsvStore(_Strict, frozen=True, tag_field="kind", tag="csv"):
     file_bytes_max: Annotated[int, Meta(ge=1_024)] = 1_073_741_824
 
 
-class ParquetStore(_Strict, frozen=True, tag_field="kind", tag="parquet"):
+class ParquetStore(Strict, frozen=True, tag_field="kind", tag="parquet"):
     """Files states-00000000.parquet and so on, each whole from the moment it has its name; events.csv, gaps.csv.
 
     - path: folder of the files, relative to the configuration file
@@ -113,7 +113,7 @@ class ParquetStore(_Strict, frozen=True, tag_field="kind", tag="parquet"):
     file_bytes_max: Annotated[int, Meta(ge=1_024)] = 1_073_741_824
 
 
-class DuckDbStore(_Strict, frozen=True, tag_field="kind", tag="duckdb"):
+class DuckDbStore(Strict, frozen=True, tag_field="kind", tag="duckdb"):
     """One database file, edgetwin.duckdb.
 
     - path: folder of the file, relative to the configuration file
@@ -126,7 +126,7 @@ class DuckDbStore(_Strict, frozen=True, tag_field="kind", tag="duckdb"):
     rows_max: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1_000_000
 
 
-class PostgresStore(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="postgresql"):
+class PostgresStore(Strict, frozen=True, kw_only=True, tag_field="kind", tag="postgresql"):
     """A PostgreSQL database; a hypertable where it has TimescaleDB.
 
     - url: postgresql://[user@]host[:port]/database, or any connection string of libpq
@@ -148,7 +148,7 @@ class PostgresStore(_Strict, frozen=True, kw_only=True, tag_field="kind", tag="p
 AnyStore = CsvStore | ParquetStore | DuckDbStore | PostgresStore
 
 
-class ShareOf(_Strict, frozen=True):
+class ShareOf(Strict, frozen=True):
     """The part of the gateways that this process looks after (docs/receive.md).
 
     - index: which part, from 0
@@ -159,7 +159,7 @@ class ShareOf(_Strict, frozen=True):
     of: Annotated[int, Meta(ge=1, le=1_024)]
 
 
-class ReceiverConfig(_Strict, frozen=True, kw_only=True, dict=True):
+class ReceiverConfig(Strict, frozen=True, kw_only=True, dict=True):
     """The whole file.
 
     - source: broker that frames come from

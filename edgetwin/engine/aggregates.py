@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgetwin.clock import NS
 from edgetwin.config.schema import Twin
+from edgetwin.engine.packing import Pairs
 from edgetwin.kernels.sums import SUM, accumulate
 from edgetwin.records import Batch, SignalKey, SignalSummary
 
@@ -65,21 +66,16 @@ class Aggregates:
         self._sums["last_t"] = 0
         self._last.clear()
 
-    def snapshot(self) -> list[Any]:
-        """Everything that a restart would lose, for :meth:`restore`."""
-        n = len(self._keys)
-        return [[list(key[:2]) for key in self._keys], self._sums[:n].tobytes()]
+    def dump(self) -> dict[str, Any]:
+        """For a snapshot."""
+        return {"sums": self._sums[: len(self._keys)], "last": self._last}
 
-    def restore(self, saved: list[Any]) -> None:
-        """Take over the sums of signals that still exist. ValueError or TypeError when it is no snapshot."""
-        keys, data = saved
-        old = np.frombuffer(data, SUM)
-        place = {tuple(key): k for k, key in enumerate(keys)}
-        for slot, (twin, signal, _) in enumerate(self._keys):
-            k = place.get((twin, signal))
-            if k is not None:
-                for name in set(SUM.names or ()) - set(_CONFIGURED):
-                    self._sums[name][slot] = old[name][k]
+    def load(self, saved: dict[str, Any], slots: Pairs, t_max: int) -> None:
+        """Go on from what :meth:`dump` gave, for the slots that still exist; instants after ``t_max`` are forgotten."""
+        to, source = slots
+        for name in set(SUM.names or ()) - set(_CONFIGURED):
+            self._sums[name][to] = saved["sums"][name][source]
+        self._last = {every_ns: t_ns for every_ns, t_ns in saved["last"].items() if t_ns <= t_max}
 
     def _summary(self, t_ns: int, slot: NDArray[np.int64]) -> SignalSummary:
         rows = self._sums[slot]

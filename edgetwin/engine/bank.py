@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,10 @@ from edgetwin.clock import NS
 from edgetwin.config.equations import EquationModel
 from edgetwin.config.schema import Signal, Twin
 from edgetwin.engine.learned import SignalNoise, row_noise
+from edgetwin.kernels.seasons import BUCKET
 from edgetwin.model.compiler import Kernels
 from edgetwin.model.layout import CONFIGURED, FROZEN, LEARN_Q, LEARN_R
-from edgetwin.model.ordering import History, make_history
+from edgetwin.model.ordering import COUNT, History, make_history
 from edgetwin.model.spec import LinearModel
 from edgetwin.model.structural import make_rings, past_of, restore_rings, row_of
 from edgetwin.records import Outcome, Quality, SignalStatus
@@ -95,14 +97,46 @@ class Bank:
         """Freeze the noise of the signal at a place, or let it be learned again; from the next sample on."""
         raise NotImplementedError
 
-    def past(self) -> bytes:
-        """What a snapshot keeps beside the rows."""
-        return b""
+    def past(self) -> NDArray[np.void]:
+        """What a snapshot keeps beside rows and histories."""
+        return np.zeros(0, BUCKET)
 
     def restore_past(
-        self, blob: bytes, old: NDArray[np.void], to: NDArray[np.int64], source: NDArray[np.int64]
+        self, past: NDArray[np.void], old: NDArray[np.void], to: NDArray[np.int64], source: NDArray[np.int64]
     ) -> None:
         """Take over what :meth:`past` gave with the rows ``old``, for ``old[source]`` into rows ``to``."""
+
+    def dump(self) -> dict[str, Any]:
+        """For a snapshot: every row and, of the histories, what a late sample may need."""
+        history, held = self.history, self._held()
+        return {
+            "keys": self.keys,
+            "rows": self.rows,
+            "past": self.past(),
+            "used": history.used[: self._histories],
+            "samples": history.samples[: self._histories][held[0]],
+            "before": history.before[: self._histories][held[1]],
+        }
+
+    def resume(self, saved: dict[str, Any]) -> None:
+        """Go on from what :meth:`dump` gave for the same rows."""
+        same = np.arange(len(self))
+        self.rows[:] = saved["rows"]
+        self.restore_past(saved["past"], saved["rows"], same, same)
+        history = self.history
+        history.used[: self._histories] = saved["used"]
+        history.samples[: self._histories][self._held()[0]] = saved["samples"]
+        history.before[: self._histories][self._held()[1]] = saved["before"]
+
+    def _held(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """bool[histories, length]: the samples remembered, and those before which the row may be asked for again."""
+        times, n = self.history.samples["t"][: self._histories], self.history.used[: self._histories, COUNT]
+        remembered = np.arange(times.shape[1]) < n[:, None]
+        late_ns = np.zeros(self._histories, np.int64)
+        owner = np.flatnonzero(self.rows["history"] > 0)
+        late_ns[self.rows["history"][owner] - 1] = self.rows["late_ns"][owner]
+        newest = times[np.arange(self._histories), np.maximum(n - 1, 0)]
+        return remembered, remembered & (times >= (newest - late_ns)[:, None])
 
     def channel_fields(self, c: int) -> tuple[str, str, str, str, str, str]:
         """Fields of a channel: innovation, its variance, last value, its time, counters of fused and gated samples. The
@@ -242,18 +276,16 @@ class SignalBank(Bank):
         if h >= 0:
             self.history.before["learn"][h] = row["learn"]
 
-    def past(self) -> bytes:
-        if not self.model.structural:
-            return b""
-        return b"".join(past_of(row, ring) for row, ring in zip(self.rows, self.history.rings, strict=False))
+    def past(self) -> NDArray[np.void]:
+        return past_of(self.rows, self.history.rings) if self.model.structural else super().past()
 
     def restore_past(
-        self, blob: bytes, old: NDArray[np.void], to: NDArray[np.int64], source: NDArray[np.int64]
+        self, past: NDArray[np.void], old: NDArray[np.void], to: NDArray[np.int64], source: NDArray[np.int64]
     ) -> None:
         if not self.model.structural:
             return
         if "live" in (old.dtype.names or ()):
-            restore_rings(self.history.rings, blob, old, to, source)
+            restore_rings(self.history.rings, past, old, to, source)
         off = to[self.rows["season_mode"][to] == 0]
         self.rows["seasons"][off] = 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from edgetwin.clock import NS
 from edgetwin.config.schema import Config, MqttSource, Signal
 from edgetwin.engine.events import EventLog
+from edgetwin.engine.packing import Pairs
 from edgetwin.kernels import clocks as kernel
 from edgetwin.records import Batch, ClockOffset, Scalar
 
@@ -97,15 +99,21 @@ class DeviceClocks:
         on_gateway: NDArray[np.bool_] = (clocks["device"] == 0) | (clocks["substituted"] == 1)
         return on_gateway
 
-    def adopt(self, other: DeviceClocks) -> None:
-        """Go on from what ``other`` has learned of the same signals and counted for the same sources."""
-        place = {(twin, signal): slot for slot, (twin, signal, _) in other._owner.items()}
-        for slot, (twin, signal, _) in self._owner.items():
-            if (twin, signal) in place:
-                self._clocks[slot] = other._clocks[place[twin, signal]]
-        for k, name in enumerate(self._names):
-            if name in other._names:
-                self.counts[k] = other.counts[other._names.index(name)]
+    def dump(self) -> dict[str, Any]:
+        """For a snapshot."""
+        told = [[*key, t_ns] for key, t_ns in self._told.items()]
+        return {"clocks": self._clocks, "counts": self.counts, "told": told, "trusted": self.trusted}
+
+    def load(self, saved: dict[str, Any], slots: Pairs, sources: Pairs) -> None:
+        """Go on from what :meth:`dump` gave, for the signals and sources that still exist."""
+        to, source = slots
+        both = (self._clocks["device"][to] == 1) & (saved["clocks"]["device"][source] == 1)
+        self._clocks[to[both]] = saved["clocks"][source[both]]
+        to, source = sources
+        self.counts[to] = saved["counts"][source]
+        number_of = dict(zip(source.tolist(), to.tolist(), strict=True))
+        self._told = {(number_of[k], figure): t_ns for k, figure, t_ns in saved["told"] if k in number_of}
+        self.trusted = saved["trusted"]
 
     def start_again(self) -> None:
         """The gateway's clock has stepped: offsets against it mean nothing any more."""

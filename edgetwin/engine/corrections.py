@@ -10,6 +10,8 @@ that replaces (twin, state, t) ends up with what it would hold had every sample 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -69,6 +71,14 @@ class Corrections:
     def forget(self) -> None:
         """Correct none of what has been told so far."""
         self._told[:] = 0
+
+    def dump(self) -> list[Any]:
+        """For a snapshot."""
+        return [self._next, self._told, self._mean, self._std]
+
+    def resume(self, saved: list[Any]) -> None:
+        """Go on from what :meth:`dump` gave for the same rows."""
+        self._next, self._told, self._mean, self._std = saved
 
     def _correct(self, row: int, h: int, k: int, log: EventLog) -> None:
         t_ns = int(self._told[h, k])

@@ -5,6 +5,9 @@ kernel: later than the state: extrapolate, then update; equal: update without ex
 more than the twin's ``lateness``: the twin goes back and fuses it as if it had come in order (LATE_FUSED);
 older: LATE_DROPPED; same time and same value as the last sample of the signal: DUPLICATE; before 1970 or
 beyond ``now + limits.future``: INVALID.
+
+State depends on the configuration and on the calls that change it, in their order, and on nothing else. Those calls can
+be written down and made again (edgetwin.engine.inputs).
 """
 
 from __future__ import annotations
@@ -26,7 +29,9 @@ from edgetwin.engine.clocks import DeviceClocks
 from edgetwin.engine.equation_bank import EquationBank
 from edgetwin.engine.events import EventLog, Restarts
 from edgetwin.engine.foresight import Foresight, RowsOf
+from edgetwin.engine.gathering import Gathering
 from edgetwin.engine.health import Health
+from edgetwin.engine.inputs import InputLog, Numbering, recorded
 from edgetwin.engine.isolation import Isolation
 from edgetwin.engine.ledger import Ledger
 from edgetwin.engine.noise import Learning, TwinNoise, twin_noise
@@ -39,10 +44,12 @@ from edgetwin.model.builtin import BUILTIN
 from edgetwin.model.compiler import compile_equations, compile_model
 from edgetwin.records import (
     Batch,
+    Event,
     Foreseen,
     Outcome,
     Quality,
     Report,
+    Scalar,
     SignalStatus,
     SignalSummary,
     StateEstimate,
@@ -54,10 +61,16 @@ NIS_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 class Engine:
-    """All twins of one gateway. Not thread-safe: every call is made on the event loop."""
+    """All twins of one gateway. Not thread-safe: every call is made on the event loop.
+
+    While ``inputs`` is a log, the calls that change the engine are entered into it. ``numbering`` is how the numbers in
+    logs are read that follow on the snapshot restored last (None: as they are).
+    """
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.inputs: InputLog | None = None
+        self.numbering: Numbering | None = None
         self.sources = tuple(s.name for s in config.sources)
         self.ledger = Ledger(len(self.sources))
         self.banks: list[Bank] = []
@@ -74,10 +87,11 @@ class Engine:
         self._foresight = Foresight()
         self.health = Health(self.banks)
         self.isolation = Isolation(self.banks, self.health, self.events)
-        self._restarts = Restarts()
-        self._reporter = Reporter()
+        self.restarts = Restarts()
+        self.reporter = Reporter()
+        self.gathering = Gathering()
+        self.relations: dict[str, Relations] = {}
         self._learning: dict[str, Learning] = {}
-        self._relations: dict[str, Relations] = {}
         self.tracing = Tracing()
         for twin in config.twins:
             self._bank(twin.model)  # templates too: a kernel must not be compiled when the first machine speaks
@@ -98,6 +112,15 @@ class Engine:
         """Names of the twins that exist, oldest first."""
         return list(self._twins)
 
+    def has(self, twin: str) -> bool:
+        """Whether a twin of that name exists."""
+        return twin in self._twins
+
+    @property
+    def slot_names(self) -> list[tuple[str, str]]:
+        """(twin, signal) of every slot."""
+        return self.isolation.names
+
     def on_twin(self, listener: Callable[[TwinInstance], None]) -> None:
         """Call ``listener`` for every twin that exists and for each one made later."""
         self._listeners.append(listener)
@@ -115,6 +138,8 @@ class Engine:
             return known if known.spec is template else None
         if self.full:
             return None
+        if self.inputs is not None:
+            self.inputs.call("hear", template.name, captures, list(template.signals))
         return self._add(template, name, dict(captures))
 
     @property
@@ -179,6 +204,7 @@ class Engine:
         """Whether a twin learns noise: as set last, else as configured. KeyError for an unknown twin."""
         return self._learning.get(name) or self._twins[name].spec.noise_learning
 
+    @recorded
     def set_noise_learning(self, name: str, learning: Learning) -> None:
         """Let a twin learn noise, or hold what it has learned; kept in snapshots. KeyError for an unknown twin."""
         instance = self._twins[name]
@@ -196,21 +222,22 @@ class Engine:
             bank, place = self._place(slot)
             bank.hold_noise(place, frozen)
 
+    @property
     def noise_learning_set(self) -> dict[str, Learning]:
         """The twins for which :meth:`set_noise_learning` was called, and what it was told last."""
-        return dict(self._learning)
+        return self._learning
 
     def relations_of(self, bank: Bank, rows: list[int], names: list[str]) -> list[Relation]:
         """How rows of one twin are related, by what reports have seen of their innovations."""
-        relations = self._relations.get(bank.name)
+        relations = self.relations.get(bank.name)
         return relations.of(rows, names) if relations is not None else []
 
     def _look_at_relations(self) -> None:
         for bank in self.banks:
             if isinstance(bank, SignalBank):
-                if bank.name not in self._relations:
-                    self._relations[bank.name] = Relations(bank)
-                self._relations[bank.name].look()
+                if bank.name not in self.relations:
+                    self.relations[bank.name] = Relations(bank)
+                self.relations[bank.name].look()
 
     # ---- samples
 
@@ -219,6 +246,8 @@ class Engine:
 
         Stamps of devices are judged first, and replaced in the batch's own array where they cannot be taken.
         """
+        if self.inputs is not None:
+            self.inputs.samples(source, batch, now_ns)
         self.ledger.received[source] += len(batch)
         self.clocks.judge(source, batch, now_ns)
         self.aggregates.enter(batch, now_ns + self._future_ns)
@@ -246,7 +275,7 @@ class Engine:
         """As :meth:`ingest`, for samples of several sources (int32[n], one for each), and tells what each one did.
 
         The health of filters and sensors is judged but nothing is put aside: the states are those of the samples alone,
-        however they are cut into batches.
+        however they are cut into batches. For recorded files: it is not entered into ``inputs``.
         """
         self.ledger.received += np.bincount(source, minlength=len(self.sources))
         t_max = min(now_ns + self._future_ns, I64_MAX)
@@ -257,11 +286,13 @@ class Engine:
             self.health.judge(now_ns)
         return trace
 
+    @recorded
     def count(self, source: int, outcome: Outcome, n: int = 1) -> None:
         """Enter ``n`` samples that never reached a filter."""
         self.ledger.received[source] += n
         self.ledger.counts[source, outcome] += n
 
+    @recorded
     def clock_stepped(self, step_ns: int, *, shift: bool) -> None:
         """The gateway's clock was set: it jumped by ``step_ns``.
 
@@ -271,7 +302,7 @@ class Engine:
         """
         self.clocks.start_again()
         self.aggregates.start_again()
-        self._reporter.start_again()
+        self.reporter.start_again()
         self.isolation.forget_trials()
         if not shift:
             return
@@ -284,6 +315,11 @@ class Engine:
             moved = own == np.bincount(row, minlength=len(bank)) if step_ns > 0 else own > 0
             bank.shift(np.flatnonzero(moved), step_ns)
             self.health.shift(mine[moved[row]], step_ns)
+
+    @recorded
+    def trust_clock(self, trusted: bool) -> None:
+        """Whether the gateway's clock is right; stamps of devices are judged by it only then."""
+        self.clocks.trusted = trusted
 
     # ---- estimates
 
@@ -318,14 +354,16 @@ class Engine:
                 what = f"{name}: " if bank.channels == 1 else ""
                 worst, reason = Quality(int(judged.quality[0])), what + REASONS[judged.reason[0]]
         if worst == Quality.GOOD or reason.endswith(GENERAL_REASONS):
-            doubt = self._doubt(instance, places)
+            doubt = self._doubt(instance, places, signals)
             worst, reason = (Quality.UNCERTAIN, doubt) if doubt else (worst, reason)
         return TwinEstimate(twin, instance.spec.model, at, last_ns, worst, reason, states, signals)
 
-    def _doubt(self, instance: TwinInstance, places: dict[str, tuple[Bank, int]]) -> str:
+    def _doubt(
+        self, instance: TwinInstance, places: dict[str, tuple[Bank, int]], signals: dict[str, SignalStatus]
+    ) -> str:
         """What is wrong with the health of a twin; empty when nothing is."""
         for name, slot in instance.slots.items():
-            if reason := self.health.reason(slot):
+            if reason := self.health.reason(slot, signals[name].health):
                 return f"{name}: {reason}"
         for bank, place in places.values():
             row = place // bank.channels
@@ -376,10 +414,17 @@ class Engine:
 
     # ---- reports and persistence
 
+    @recorded
+    def tell(self, kind: str, t_ns: int, /, **data: Scalar) -> None:
+        """Enter an event from outside of the engine; see :class:`edgetwin.records.Event`."""
+        self.events.add(kind, t_ns, **data)
+
+    @recorded
     def look(self) -> None:
         """Enter into ``events`` what the filters went through since the last call."""
-        self._restarts.look(self.banks, self.events)
+        self.restarts.look(self.banks, self.events)
 
+    @recorded
     def report(self, now_ns: int) -> list[Report]:
         """The reports that are due at ``now_ns``: one for each cadence whose interval has passed.
 
@@ -387,11 +432,28 @@ class Engine:
         """
         self.look()
         self._look_at_relations()
-        return self._reporter.report(self.banks, list(self._twins.values()), now_ns, self.events, self.quality_of_rows)
+        return self.reporter.report(self.banks, list(self._twins.values()), now_ns, self.events, self.quality_of_rows)
 
+    @recorded
     def summaries(self, now_ns: int, *, all_of_it: bool = False) -> list[SignalSummary]:
         """Of the raw samples, what is due at ``now_ns``; see :meth:`edgetwin.engine.aggregates.Aggregates.take`."""
         return self.aggregates.take(now_ns, all_of_it=all_of_it)
+
+    @recorded
+    def gather(self, now_ns: int, *, last: bool = False) -> list[Event]:
+        """Put what is due at ``now_ns`` into ``gathering``: reports, summaries (with ``last``, at a stop, of all) and
+        events, which are given as well. Without an uplink there are only the events, and nothing is gathered."""
+        if self.config.uplink is None:
+            self.look()
+            return self.events.take()
+        reports, events = self.report(now_ns), self.events.take()
+        self.gathering.add(now_ns, reports, events, self.summaries(now_ns, all_of_it=last))
+        return events
+
+    @recorded
+    def gathered(self) -> None:
+        """What was gathered has gone into a frame."""
+        self.gathering.clear()
 
     def foresee(self, columns: Sequence[tuple[str, str, str]], rows_of: RowsOf = lambda bank: bank.rows) -> Foreseen:
         """What is known of columns (twin, state, unit) of reports: tolerances, and the models of their twins.
@@ -401,16 +463,14 @@ class Engine:
         return self._foresight.look(columns, self.banks, list(self._twins.values()), rows_of)
 
     def snapshot(self) -> bytes:
-        """Everything the engine would need to go on after a restart."""
+        """Everything the engine would need to go on after a restart as if nothing had happened."""
         return snapshot.dump(self)
 
     def restore(self, blob: bytes, now_ns: int) -> int:
-        """Take over the state of a snapshot; returns how many signals were restored.
+        """Take over the state of a snapshot; returns how many filters were restored. For an engine that is new.
 
-        Signals are matched by twin, signal and model; what the configuration says wins over the snapshot.
-        Raises JournalError when the snapshot cannot be read. States dated after ``now_ns + limits.future``
-        are left out.
+        With the same configuration it goes on to the bit. With another one, or when states are dated beyond ``now_ns +
+        limits.future``, which are left out, signals are matched by twin, signal and model, what the configuration says
+        wins, and histories, trials and relations begin anew. Raises JournalError when the snapshot cannot be read.
         """
-        restored = snapshot.load(self, blob, now_ns + self._future_ns)
-        self._restarts.look(self.banks, EventLog())  # told before the stop
-        return restored
+        return snapshot.load(self, blob, now_ns + self._future_ns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,15 @@ class EventLog:
         self._lost = 0
         return events
 
+    def dump(self) -> dict[str, Any]:
+        """For a snapshot."""
+        return {"events": [[e.kind, e.t_ns, dict(e.data)] for e in self._events], "lost": self._lost}
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """Hold what :meth:`dump` gave, and nothing else."""
+        self._events = deque((Event(*event) for event in saved["events"]), EVENTS_MAX)
+        self._lost = saved["lost"]
+
 
 class Restarts:
     """Tells of filters that started again, after too many rejections or because they diverged."""
@@ -61,3 +71,11 @@ class Restarts:
                     restarts=int(counters[row]),
                 )
             self._told[number] = counters
+
+    def dump(self) -> dict[int, NDArray[np.int32]]:
+        """For a snapshot."""
+        return self._told
+
+    def resume(self, saved: dict[int, NDArray[np.int32]]) -> None:
+        """Go on from what :meth:`dump` gave for the same rows."""
+        self._told = saved

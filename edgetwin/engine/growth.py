@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,14 @@ class Growth:
         """Indices of the unobserved states of a row."""
         grown = self._grown.get(number)
         return [] if grown is None or row >= len(grown) else np.flatnonzero(grown[row] >= LOOKS).tolist()
+
+    def dump(self) -> list[Any]:
+        """For a snapshot."""
+        return [self._looked_ns, self._fused, self._std, self._grown]
+
+    def resume(self, saved: list[Any]) -> None:
+        """Go on from what :meth:`dump` gave for the same rows."""
+        self._looked_ns, self._fused, self._std, self._grown = saved
 
     def _look(self, number: int, bank: Bank) -> None:
         fused = bank.rows["fused"].copy()

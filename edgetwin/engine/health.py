@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgetwin.clock import NS
 from edgetwin.engine.bank import Bank
 from edgetwin.engine.growth import Growth
+from edgetwin.engine.packing import Pairs
 from edgetwin.kernels import health as kernel
 from edgetwin.records import SignalHealth
 
@@ -182,9 +183,8 @@ class Health:
 
     def signal(self, slot: int, latest_ns: int) -> SignalHealth:
         """One signal of a twin whose newest sample is at ``latest_ns``, judged now."""
-        h = self.slots[slot]
+        h = self.slots[slot].copy()  # judging leaves a mark, and who only asks must leave none
         finding = int(kernel.judge_one(h, latest_ns))
-        self.finding[slot] = finding
         known = h["n"] >= kernel.SAMPLES_LEAST
         whiteness, _, *deviations = kernel.figures(h, kernel.MEMORY)
         n = min(max(int(h["n"]), 1), kernel.MEMORY)
@@ -197,33 +197,29 @@ class Health:
             gate_rate=float(h["gate_rate"]) if h["seen"] else math.nan,
             samples=int(h["n"]),
             finding=KINDS[finding],
-            fault=self.fault(slot),
-            confidence=self._confidence(slot, max(abs(d) for d in deviations)),
+            fault=_fault(finding, int(self.verdict[slot])),
+            confidence=self._confidence(slot, finding, max(abs(d) for d in deviations)),
             weighed=not h["extra"] > 0,
         )
 
     def fault(self, slot: int) -> str:
         """What the sensor or the process has, by the last judgement."""
-        finding, verdict = int(self.finding[slot]), int(self.verdict[slot])
-        if verdict and (verdict != PROCESS or finding not in PLAIN_FAULTS):
-            return VERDICTS[verdict]
-        if finding in PLAIN_FAULTS:
-            return KINDS[finding]
-        return "sensor_or_process" if finding in SUSPECT else "ok"
+        return _fault(int(self.finding[slot]), int(self.verdict[slot]))
 
-    def _confidence(self, slot: int, deviation: float) -> float:
-        if self.fault(slot) == "ok":
+    def _confidence(self, slot: int, finding: int, deviation: float) -> float:
+        if _fault(finding, int(self.verdict[slot])) == "ok":
             return 0.0
         if self.verdict[slot]:
             return float(self.confidence[slot])
-        if self.finding[slot] in (kernel.STUCK, kernel.DROPOUT):
+        if finding in (kernel.STUCK, kernel.DROPOUT):
             return 1.0 - math.exp(kernel.STUCK_LOG)
         return math.erf(deviation / math.sqrt(2.0))
 
-    def reason(self, slot: int) -> str:
-        """Why the twin's quality suffers from this signal; empty when it does not."""
-        verdict, finding = int(self.verdict[slot]), int(self.finding[slot])
-        return _VERDICT_REASONS[verdict] or REASONS[finding]
+    def reason(self, slot: int, judged: SignalHealth | None) -> str:
+        """Why the twin's quality suffers from this signal, as ``judged`` now or, if it is not, last; empty when it
+        does not."""
+        finding = int(self.finding[slot]) if judged is None else KINDS.index(judged.finding)
+        return _VERDICT_REASONS[self.verdict[slot]] or REASONS[finding]
 
     def doubtful(self, number: int) -> NDArray[np.bool_]:
         """bool[rows] of a bank: whether any of its signals or its covariance has something wrong, as judged last."""
@@ -240,21 +236,29 @@ class Health:
 
     # ---- persistence
 
-    def dump(self, keys: list[tuple[str, str]]) -> dict[str, Any]:
-        """For a snapshot; ``keys`` are (twin, signal) of each slot."""
-        names = kernel.HEALTH.names or ()
-        fields = [[name, kernel.HEALTH[name].str] for name in names]
-        return {"dtype": fields, "keys": keys, "slots": self.slots.tobytes()}
+    def dump(self) -> dict[str, Any]:
+        """For a snapshot."""
+        return {
+            "slots": self.slots,
+            "finding": self.finding,
+            "verdict": self.verdict,
+            "confidence": self.confidence,
+            "judged_ns": self._judged_ns,
+            "growth": self.growth.dump(),
+        }
 
-    def load(self, saved: dict[str, Any], keys: list[tuple[str, str]]) -> None:
+    def resume(self, saved: dict[str, Any]) -> None:
+        """Go on from what :meth:`dump` gave for the same slots and rows."""
+        self.slots[:], self.finding[:] = saved["slots"], saved["finding"]
+        self.verdict[:], self.confidence[:] = saved["verdict"], saved["confidence"]
+        self._judged_ns = saved["judged_ns"]
+        self.growth.resume(saved["growth"])
+
+    def load(self, saved: dict[str, Any], slots: Pairs) -> None:
         """Take over what fits the rows as they have been restored; everything else is learned anew."""
-        dtype = np.dtype([(str(n), str(f)) for n, f in saved["dtype"]], align=True)
-        old = np.frombuffer(saved["slots"], dtype)
-        if dtype != kernel.HEALTH:
-            return
-        place = {tuple(key): i for i, key in enumerate(saved["keys"])}
-        for slot, key in enumerate(keys):
-            before = old[place[key]] if key in place else None
+        before_of = dict(zip(slots[0].tolist(), saved["slots"][slots[1]], strict=True))
+        for slot in range(self._used):
+            before = before_of.get(slot)
             number = int(self.bank_of[slot])
             longs = views(self._banks[number].rows[self.row_of[slot] :][:1])[1][0]
             column = self.columns(number)[self.channel_of[slot]]
@@ -271,6 +275,14 @@ class Health:
             h["extra"] = 0.0
             for name, value in kept.items():
                 h[name] = value
+
+
+def _fault(finding: int, verdict: int) -> str:
+    if verdict and (verdict != PROCESS or finding not in PLAIN_FAULTS):
+        return VERDICTS[verdict]
+    if finding in PLAIN_FAULTS:
+        return KINDS[finding]
+    return "sensor_or_process" if finding in SUSPECT else "ok"
 
 
 def blank(slots: NDArray[np.void]) -> None:

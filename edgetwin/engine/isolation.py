@@ -24,6 +24,7 @@ from edgetwin.engine.bank import Bank
 from edgetwin.engine.equation_bank import EquationBank
 from edgetwin.engine.events import EventLog
 from edgetwin.engine.health import Health
+from edgetwin.engine.packing import Pairs
 from edgetwin.engine.trials import Decision, Trial, Verdict, blind_variance
 from edgetwin.kernels import health as kernel
 from edgetwin.model.ordering import COUNT, FORGOTTEN
@@ -148,8 +149,15 @@ class Isolation:
             channels = tuple(c for c, s, _ in redundant.signals if s not in self._aside)
             if not isinstance(bank, EquationBank) or len(channels) < 2 or not all(bank.model.process_noise):
                 continue
-            self._trials[key] = Trial.of(bank, redundant.row, channels, self._health.columns(redundant.number))
-            self._on_trial[_input_slots(self._health, key)] = True
+            self._begin_trial(key, channels)
+
+    def _begin_trial(self, key: tuple[int, int], channels: tuple[int, ...]) -> Trial:
+        number, row = key
+        bank = self._banks[number]
+        assert isinstance(bank, EquationBank), "others are never on trial"
+        self._trials[key] = Trial.of(bank, row, channels, self._health.columns(number))
+        self._on_trial[_input_slots(self._health, key)] = True
+        return self._trials[key]
 
     def _stop_trial(self, key: tuple[int, int]) -> None:
         if self._trials.pop(key, None) is not None:
@@ -307,27 +315,34 @@ class Isolation:
 
     # ---- persistence
 
-    def dump(self) -> list[list[Any]]:
-        """The sensors put aside: [twin, signal, variance, learned, extra, fault, verdict, confidence]."""
-        health = self._health
-        return [
-            [
-                *self._names[s],
-                a.variance,
-                a.learned,
-                a.extra,
-                a.fault,
-                int(health.verdict[s]),
-                float(health.confidence[s]),
-            ]
-            for s, a in self._aside.items()
-        ]
+    def dump(self) -> dict[str, Any]:
+        """For a snapshot."""
+        return {
+            "aside": [[s, a.variance, a.learned, a.extra, a.fault] for s, a in self._aside.items()],
+            "told": list(self._told.items()),
+            "doubted": list(self._doubted.items()),
+            "settled": list(self._settled),
+            "resets": self._resets,
+            "trials": [[*key, trial.channels, trial.dump()] for key, trial in self._trials.items()],
+        }
 
-    def load(self, saved: list[list[Any]]) -> None:
-        """Put the sensors aside again; a variance that the configuration now fixes is taken from there."""
-        slots = {name: slot for slot, name in enumerate(self._names)}
-        for twin, signal, variance, _, extra, fault, verdict, confidence in saved:
-            slot = slots.get((twin, signal), -1)
+    def resume(self, saved: dict[str, Any]) -> None:
+        """Go on from what :meth:`dump` gave for the same slots and rows."""
+        self._aside = {slot: PutAside(*aside) for slot, *aside in saved["aside"]}
+        self._told, self._doubted = dict(saved["told"]), dict(saved["doubted"])
+        of_row = {(redundant.number, redundant.row): redundant for redundant in self._of_slot.values()}
+        self._settled = {(number, row): of_row[number, row] for number, row in saved["settled"]}
+        self._resets = saved["resets"]
+        for number, row, channels, trial in saved["trials"]:
+            begun = self._begin_trial((number, row), tuple(channels))
+            begun.resume(trial)
+
+    def load(self, saved: dict[str, Any], health: dict[str, Any], slots: Pairs) -> None:
+        """Put the sensors aside again; a variance that the configuration now fixes is taken from there. Trials begin
+        anew. ``health`` is what :meth:`Health.dump` gave."""
+        slot_of = dict(zip(slots[1].tolist(), slots[0].tolist(), strict=True))
+        for before, variance, _, extra, fault in saved["aside"]:
+            slot = slot_of.get(before, -1)
             redundant = self._of_slot.get(slot)
             if redundant is None:
                 continue
@@ -338,7 +353,8 @@ class Isolation:
             self._put_aside(slot, redundant, float(extra), str(fault))
             self._health.slots[slot] = kept
             self._health.slots[slot]["extra"] = float(extra)
-            self._health.verdict[slot], self._health.confidence[slot] = int(verdict), float(confidence)
+            self._health.verdict[slot] = health["verdict"][before]
+            self._health.confidence[slot] = health["confidence"][before]
             self._told[slot] = str(fault)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ class Relation:
 
 
 class Relations:
-    """The pairs of one bank; kept for the first SIGNALS_MAX signals of each twin, and not over a restart."""
+    """The pairs of one bank; kept for the first SIGNALS_MAX signals of each twin."""
 
     def __init__(self, bank: SignalBank) -> None:
         self._bank = bank
@@ -45,7 +46,7 @@ class Relations:
 
     def look(self) -> None:
         """Take the innovations that both signals of a pair have had since the last call."""
-        self._extend()
+        self._extend(len(self._bank))
         rows = self._bank.rows
         if not len(self._first):
             return
@@ -81,9 +82,18 @@ class Relations:
         size = np.sqrt(np.where(s > 0.0, s, 1.0))
         return np.asarray(np.clip(y / size, -CLIP, CLIP), np.float64)
 
-    def _extend(self) -> None:
-        """Pairs of the rows that are new; those of a twin stand together and are never appended to later."""
-        rows = self._bank.rows
+    def dump(self) -> list[Any]:
+        """For a snapshot."""
+        return [self._known, self._sums, self._count, self._last]
+
+    def resume(self, saved: list[Any]) -> None:
+        """Go on from what :meth:`dump` gave for the same rows."""
+        self._extend(saved[0])
+        _, self._sums, self._count, self._last = saved
+
+    def _extend(self, known: int) -> None:
+        """Pairs of those of the first ``known`` rows that are new; a twin's stand together and none is added later."""
+        rows = self._bank.rows[:known]
         if len(rows) == self._known:
             return
         twins = rows["twin"][self._known :]

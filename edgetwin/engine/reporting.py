@@ -8,6 +8,7 @@ quality has changed. Reports that a late sample has proved wrong are corrected b
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,18 @@ class Reporter:
         self._last.clear()
         for corrections in self._corrections.values():
             corrections.forget()
+
+    def dump(self) -> dict[str, Any]:
+        """For a snapshot."""
+        corrections = {number: one.dump() for number, one in self._corrections.items()}
+        return {"last": self._last, "told": self._told, "corrections": corrections}
+
+    def resume(self, saved: dict[str, Any], banks: Sequence[Bank]) -> None:
+        """Go on from what :meth:`dump` gave for the same banks and rows."""
+        self._last, self._told = saved["last"], saved["told"]
+        for number, one in saved["corrections"].items():
+            self._corrections[number] = Corrections(banks[number])
+            self._corrections[number].resume(one)
 
     def _extend(self, twins: Sequence[TwinInstance]) -> None:
         known = len(self._every)

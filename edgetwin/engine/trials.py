@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,6 +135,24 @@ class Trial:
         elif least >= SAMPLES_LEAST and not sensors and (consistent or least >= SAMPLES_NONE):
             return self._process(consistent, deviation) if may_fit else Decision(Verdict.OPEN)
         return Decision(Verdict.UNDECIDED if most >= SAMPLES_MAX else Verdict.OPEN)
+
+    def dump(self) -> dict[str, Any]:
+        """For a snapshot."""
+        return {
+            "rows": self.rows,
+            "slots": self.slots,
+            "begun": self.begun,
+            "samples": self.samples,
+            "seen": self.seen,
+            "fit_again": self.fit_again,
+        }
+
+    def resume(self, saved: dict[str, Any]) -> None:
+        """Go on from what :meth:`dump` gave for the same row and channels."""
+        self.rows[:], self.slots[:], self.begun[:] = saved["rows"], saved["slots"], saved["begun"]
+        self.samples = [(channel, t_ns, value) for channel, t_ns, value in saved["samples"]]
+        self.seen = [(k, t_ns, y) for k, t_ns, y in saved["seen"]]
+        self.fit_again = saved["fit_again"]
 
     def _convict(self, index: int, deviation: NDArray[np.float64], samples: int) -> Decision:
         """One sensor explains all; unless a parameter does as well, which more samples may tell apart."""

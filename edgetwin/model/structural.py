@@ -71,30 +71,43 @@ def make_rings(rows: int) -> NDArray[np.void]:
     return np.zeros((rows, RING), BUCKET)
 
 
-def past_of(row: np.void, ring: NDArray[np.void]) -> bytes:
-    """The live entries of one row's ring, oldest first."""
-    n, head = int(row["live"]), int(row["head"])
-    return ring[np.arange(head - n, head) % RING].tobytes() if n else b""
+def past_of(rows: NDArray[np.void], rings: NDArray[np.void]) -> NDArray[np.void]:
+    """The entries of the rings that may be read again, BUCKET[m]: row after row, oldest first."""
+    row, place, _ = _kept(rows)
+    return rings[row, place]
 
 
 def restore_rings(
     rings: NDArray[np.void],
-    blob: bytes,
+    past: NDArray[np.void],
     old: NDArray[np.void],
     to: NDArray[np.int64],
     source: NDArray[np.int64],
 ) -> None:
-    """Put the entries of ``old[source]`` into ``rings[to]``; ``blob`` has :func:`past_of` of every row of ``old``.
+    """Put the entries of ``old[source]`` into ``rings[to]``; ``past`` is :func:`past_of` of all of ``old``.
 
-    Raises ValueError when the blob is of another length.
+    Raises ValueError when it is of another length.
     """
-    entries = np.frombuffer(blob, BUCKET)
-    end = np.cumsum(old["live"].astype(np.int64))
-    if len(old) and (len(entries) != end[-1] or (old["live"] < 0).any() or (old["live"] > LIVE).any()):
+    row, place, valid = _kept(old)
+    if not valid or len(past) != len(row):
         raise ValueError("the past of the signals does not fit their rows")
-    for i, k in zip(to.tolist(), source.tolist(), strict=True):
-        n, head = int(old["live"][k]), int(old["head"][k])
-        rings[i, np.arange(head - n, head) % RING] = entries[end[k] - n : end[k]]
+    now = np.full(len(old), -1)
+    now[source] = to
+    wanted = now[row] >= 0
+    rings[now[row[wanted]], place[wanted]] = past[wanted]
+
+
+def _kept(rows: NDArray[np.void]) -> tuple[NDArray[np.int64], NDArray[np.int64], bool]:
+    """Row and place in its ring, int64[m], of each entry that may be read again, and whether rows make sense.
+
+    These are the live ones; all there are, where a late sample may put the row back.
+    """
+    head, live = rows["head"], rows["live"].astype(np.int64)
+    n = np.clip(np.where(rows["history"] > 0, np.minimum(head, RING), live), 0, RING)
+    row = np.repeat(np.arange(len(rows)), n)
+    first = np.repeat(head - n - np.cumsum(n) + n, n)
+    place = (first + np.arange(len(row))) % RING
+    return row, place, bool(((live >= 0) & (live <= LIVE) & (live <= head)).all())
 
 
 _HEADER = '''"""Filter kernels of the model {name}. Generated; edits are overwritten."""

@@ -141,7 +141,7 @@ class Acting:
         return outlook(self._daemon.engine, twin, self._daemon.clock.wall_ns())
 
     def _tell(self, kind: str, t_ns: int, data: Mapping[str, Scalar]) -> None:
-        self._daemon.engine.events.add(kind, t_ns, **data)
+        self._daemon.engine.tell(kind, t_ns, **data)
 
     # ---- commands over MQTT
 

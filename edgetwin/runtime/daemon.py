@@ -213,7 +213,6 @@ class Daemon:
             log.error("reload_refused", error=str(exc))
             return
         restored = engine.restore(self.engine.snapshot(), self.clock.wall_ns())
-        engine.clocks.adopt(self.engine.clocks)
         old, self.config, self.engine = self.config, new, engine
         self.timekeeper.attach()
         if self.acting is not None:

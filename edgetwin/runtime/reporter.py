@@ -9,7 +9,7 @@ import structlog
 
 from edgetwin.clock import NS
 from edgetwin.ratelimit import RateLimiter
-from edgetwin.records import Event, Report, SignalSummary
+from edgetwin.records import Event
 
 if TYPE_CHECKING:
     from edgetwin.runtime.daemon import Daemon
@@ -19,22 +19,14 @@ log = structlog.get_logger()
 _ORDINARY = {f"output_{kind}" for kind in ("decision", "intent", "result", "armed", "disarmed")} | {"clock_trusted"}
 
 TICK_LEAST_S = 0.02
-VALUES_MAX = 20_000
-EVENTS_MAX = 1_024
 
 
 class Reporter:
-    """Asks the engine for what is due at each multiple of the shortest interval. A frame goes into the outbox after
-    ``uplink.every``, VALUES_MAX values or EVENTS_MAX events. Reads the daemon's engine and configuration anew: a
-    reload replaces them."""
+    """Lets the engine gather what is due at each multiple of the shortest interval, and puts it into the outbox when a
+    frame is due. Reads the daemon's engine and configuration anew: a reload replaces them."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._pending: list[Report] = []
-        self._events: list[Event] = []
-        self._signals: list[SignalSummary] = []
-        self._values = 0
-        self._opened_ns = 0
         self._limiter = RateLimiter(every_s=10.0, keys_max=64, clock=daemon.clock)
 
     async def run(self) -> None:
@@ -56,23 +48,8 @@ class Reporter:
 
     def _collect(self, now_ns: int, *, last: bool = False) -> None:
         engine, uplink = self._daemon.engine, self._daemon.config.uplink
-        reports: list[Report] = []
-        if uplink is None:
-            engine.look()
-        else:
-            reports = engine.report(now_ns)
-        events = engine.events.take()
-        self._log(events)
-        if uplink is None:
-            return
-        if not self._pending and not self._events:
-            self._opened_ns = now_ns
-        self._signals += engine.summaries(now_ns, all_of_it=last)
-        self._pending += reports
-        self._events += events
-        self._values += sum(len(report) for report in reports)
-        due = now_ns - self._opened_ns >= uplink.every * NS
-        if due or self._values >= VALUES_MAX or len(self._events) >= EVENTS_MAX:
+        self._log(engine.gather(now_ns, last=last))
+        if uplink is not None and engine.gathering.due(now_ns, round(uplink.every * NS)):
             self._send()
 
     def _log(self, events: list[Event]) -> None:
@@ -83,6 +60,8 @@ class Reporter:
                 tell("event", kind=event.kind, data=dict(event.data), similar_suppressed=suppressed)
 
     def _send(self) -> None:
-        if self._pending or self._events or self._signals:
-            self._daemon.outbox.put(self._pending, self._events, self._signals)
-        self._pending, self._events, self._signals, self._values = [], [], [], 0
+        engine = self._daemon.engine
+        gathering = engine.gathering
+        if gathering:
+            self._daemon.outbox.put(gathering.reports, gathering.events, gathering.signals)
+            engine.gathered()

@@ -36,7 +36,9 @@ class Timekeeper:
 
     def attach(self) -> None:
         """Tell the daemon's engine, which may be a new one, how far its time is to be trusted."""
-        self._daemon.engine.clocks.trusted = self._daemon.clock.trusted
+        clock, engine = self._daemon.clock, self._daemon.engine
+        if engine.clocks.trusted != clock.trusted:
+            engine.trust_clock(clock.trusted)
 
     def look(self) -> None:
         """One look."""
@@ -48,9 +50,9 @@ class Timekeeper:
         if clock.trusted != self._trusted:
             self._trusted = clock.trusted
             kind = "clock_trusted" if clock.trusted else "clock_untrusted"
-            engine.events.add(kind, clock.wall_ns())
+            engine.tell(kind, clock.wall_ns())
 
     def _stepped(self, step: Step) -> None:
         clock, engine = self._daemon.clock, self._daemon.engine
         engine.clock_stepped(step.ns, shift=step.was_wrong)
-        engine.events.add("clock_stepped", clock.wall_ns(), seconds=step.ns / NS, states_moved=step.was_wrong)
+        engine.tell("clock_stepped", clock.wall_ns(), seconds=step.ns / NS, states_moved=step.was_wrong)

@@ -37,8 +37,8 @@ def twin(name: str = "m", model: str = "random_walk", **extra: Any) -> dict[str,
 
 def states(engine: Engine) -> object:
     """The snapshot without the figures of health: those are of what was seen between batches."""
-    saved = msgpack.unpackb(engine.snapshot())
-    del saved["health"]
+    saved = msgpack.unpackb(engine.snapshot(), strict_map_key=False)
+    del saved["health"], saved["isolation"]
     return saved
 
 

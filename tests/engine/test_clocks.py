@@ -63,7 +63,7 @@ def test_good_data_after_a_future_stamp_are_not_late() -> None:
 
 def test_while_the_gateway_is_not_trusted_arrival_stands_in() -> None:
     engine = Engine(config([timed()]))
-    engine.clocks.trusted = False
+    engine.trust_clock(False)
     now = T0 - 400 * DAY
     for k in range(5):
         feed(engine, [1.0], [T0 + k * SECOND], now=now + k * SECOND)
@@ -114,7 +114,7 @@ def test_twins_dated_by_devices_do_not_move_with_the_gateway() -> None:
     feed(engine, [1.0], now=T0)
     engine.clock_stepped(DAY, shift=True)
     assert engine.estimate("m", None, T0).last_ns == T0
-    engine.clocks.trusted = False
+    engine.trust_clock(False)
     feed(engine, [1.0], [T0 + 2 * DAY], now=T0 + SECOND)
     engine.clock_stepped(2 * DAY, shift=True)
     assert engine.estimate("m", None, T0).last_ns == T0 + 2 * DAY + SECOND
@@ -135,7 +135,7 @@ def test_a_new_engine_goes_on_from_the_clocks_of_the_old() -> None:
     for k in range(10):
         feed(old, [1.0], [T0 + k * SECOND + 3 * SECOND], now=T0 + k * SECOND)
     feed(old, [1.0], [T0 + DAY], now=T0)
-    new.clocks.adopt(old.clocks)
+    new.restore(old.snapshot(), T0)
     assert new.clocks.offset(1) == old.clocks.offset(0) is not None
     assert new.clocks.counts.tolist() == old.clocks.counts.tolist() != [[0, 0, 0, 0]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgetwin.engine import Engine
 from edgetwin.engine.events import EVENTS_MAX, EventLog
-from tests.engine.build import SECOND, T0, config, feed
+from tests.engine.build import SECOND, T0, config, feed, twin
 
 JUMP = [1.0] * 20 + [500.0] * 6
 AFTER = T0 + len(JUMP) * SECOND
@@ -32,8 +32,20 @@ def test_a_filter_that_starts_again_says_so_once() -> None:
 
 
 def test_a_restart_told_before_a_stop_is_not_told_again() -> None:
-    engine, again = Engine(config()), Engine(config())
+    engine, again, changed = Engine(config()), Engine(config()), Engine(config([twin(gate=4.0)]))
     feed(engine, JUMP)
-    assert again.restore(engine.snapshot(), AFTER) == 1
-    again.report(AFTER)
-    assert again.events.take() == []
+    engine.report(AFTER)
+    assert len(engine.events.take()) == 1
+    for new in (again, changed):
+        assert new.restore(engine.snapshot(), AFTER) == 1
+        new.report(AFTER + SECOND)
+        assert new.events.take() == []
+
+
+def test_an_event_that_was_not_taken_before_a_stop_is_not_lost() -> None:
+    engine, again = Engine(config()), Engine(config())
+    engine.tell("something", T0, number=1)
+    feed(engine, JUMP)
+    again.restore(engine.snapshot(), AFTER)
+    again.look()
+    assert [event.kind for event in again.events.take()] == ["something", "twin_restarted"]

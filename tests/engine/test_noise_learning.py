@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from edgetwin.engine import Engine
+from edgetwin.engine.packing import describe, pack, unpack
+from edgetwin.errors import JournalError
 from tests.engine.build import SECOND, T0, config, feed
 
 MODEL = {
@@ -74,24 +76,20 @@ def test_an_unknown_twin_is_a_key_error() -> None:
 
 
 def test_a_snapshot_from_before_the_structural_model_is_taken_over() -> None:
-    """Rows of the release before have none of the new fields: level, noise and counts go on, the rest begins."""
-    import msgpack
-
+    """Rows without the fields of a later release: level, noise and counts go on, the rest begins."""
     signals = {"x": {"source": "plant", "topic": "t"}}
     old = Engine(config([{"name": "m", "model": "auto", "signals": signals}]))
     feed(old, values(400, 1.0))
-    document = msgpack.unpackb(old.snapshot())
-    del document["noise_learning"]
+    document = unpack(old.snapshot())
     saved = document["banks"]["auto"]
-    names = [name for name, *_ in saved["dtype"]]
-    cut = names.index("history") + 1
-    kept = np.zeros(1, np.dtype([(n, k) for n, k in saved["dtype"][:cut]], align=True))
-    for name in names[:cut]:
-        kept[name] = old.banks[0].rows[name]
-    saved |= {"dtype": saved["dtype"][:cut], "rows": kept.tobytes()}
-    del saved["past"]
+    fields = describe(saved["rows"].dtype)
+    known = fields[: [name for name, *_ in fields].index("history") + 1]
+    kept = np.zeros(1, np.dtype(known, align=True))
+    for name, *_ in known:
+        kept[name] = saved["rows"][name]
+    saved["rows"] = kept
     new = Engine(config([{"name": "m", "model": "auto", "signals": signals}]))
-    assert new.restore(msgpack.packb(document), T0 + 10**15) == 1
+    assert new.restore(pack(document), T0 + 10**15) == 1
     assert new.noise("m").signals["x"].noise == old.noise("m").signals["x"].noise
     feed(new, values(400, 1.0), T0 + np.arange(400, 800) * SECOND)
     assert int(new.banks[0].rows[0]["fused"]) == 800
@@ -100,18 +98,11 @@ def test_a_snapshot_from_before_the_structural_model_is_taken_over() -> None:
 
 @pytest.mark.parametrize("live", [-1, 193, 5])
 def test_a_snapshot_whose_past_does_not_fit_is_refused(live: int) -> None:
-    import msgpack
-
-    from edgetwin.errors import JournalError
-
     signals = {"x": {"source": "plant", "topic": "t"}}
     engine = Engine(config([{"name": "m", "model": "auto", "signals": signals}]))
     feed(engine, values(40, 1.0))
-    engine.banks[0].rows["live"] = 40
-    document = msgpack.unpackb(engine.snapshot())
-    engine.banks[0].rows["live"] = live
-    document["banks"]["auto"]["rows"] = engine.banks[0].rows.tobytes()
-    with pytest.raises(JournalError):
-        Engine(config([{"name": "m", "model": "auto", "signals": signals}])).restore(
-            msgpack.packb(document), T0 + 10**15
-        )
+    document = unpack(engine.snapshot())
+    assert document["banks"]["auto"]["rows"]["live"] > 5
+    document["banks"]["auto"]["rows"]["live"] = live
+    with pytest.raises(JournalError, match="past"):
+        Engine(engine.config).restore(pack(document), T0 + 10**15)

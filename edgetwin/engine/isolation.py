@@ -149,9 +149,10 @@ class Isolation:
             channels = tuple(c for c, s, _ in redundant.signals if s not in self._aside)
             if not isinstance(bank, EquationBank) or len(channels) < 2 or not all(bank.model.process_noise):
                 continue
-            self._begin_trial(key, channels)
+            self.begin_trial(key, channels)
 
-    def _begin_trial(self, key: tuple[int, int], channels: tuple[int, ...]) -> Trial:
+    def begin_trial(self, key: tuple[int, int], channels: tuple[int, ...]) -> Trial:
+        """Put a row, given by bank and number, on trial; ``channels`` are those whose samples carry weight."""
         number, row = key
         bank = self._banks[number]
         assert isinstance(bank, EquationBank), "others are never on trial"
@@ -334,7 +335,7 @@ class Isolation:
         self._settled = {(number, row): of_row[number, row] for number, row in saved["settled"]}
         self._resets = saved["resets"]
         for number, row, channels, trial in saved["trials"]:
-            begun = self._begin_trial((number, row), tuple(channels))
+            begun = self.begin_trial((number, row), tuple(channels))
             begun.resume(trial)
 
     def load(self, saved: dict[str, Any], health: dict[str, Any], slots: Pairs) -> None:

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgetwin.engine import Engine
+from edgetwin.engine.events import EVENTS_MAX
 from edgetwin.engine.inputs import InputLog, replay
 from edgetwin.engine.packing import pack
 from edgetwin.errors import JournalError
@@ -70,14 +71,12 @@ def test_killed_at_any_instants_it_ends_as_if_never_killed(number: int) -> None:
         chance = rng.random()
         if chance < 0.05:
             disk.checkpoint(cut, whole=bool(rng.random() < 0.2))
-            cut.estimate("nodes", None, call.now_ns)  # who only looks leaves no mark
         elif chance < 0.065:
             disk.checkpoint(cut, whole=bool(rng.random() < 0.2))
             killed, cut = cut, disk.recover(Engine(plant()), latest)
             assert differences(killed, cut) == [], call
     assert differences(whole, cut) == []
     assert whole.ledger.balanced()
-    print(Counter(event.kind for event in whole.gathering.events), whole.isolation.trials)
 
 
 def _plain(outcome: Any) -> Any:
@@ -101,6 +100,59 @@ def test_lives_are_eventful() -> None:
     assert trials > 0
     assert {"correction", "twin_restarted", "sensor_fault", "clock_ahead", "something"} <= set(kinds)
     assert (outcomes > 0).all(), dict(zip(Outcome, outcomes.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("samples", [191, 192, 193, 200])
+def test_late_samples_find_the_past_of_seasons_that_has_been_halved(samples: int) -> None:
+    """Entries of the ring that are no longer live are asked for again when a row goes back to before the halving."""
+    spec = {"name": "m", "lateness": 30.0, "signals": {"x": {"source": "plant", "topic": "t"}}}
+    whole, cut = Engine(config([spec])), Engine(config([spec]))
+    values = np.random.default_rng(SEED).normal(size=samples + 20)
+    for engine in (whole, cut):
+        feed(engine, values[:samples])
+    again = Engine(config([spec]))
+    again.restore(cut.snapshot(), FAR)
+    for engine in (whole, again):
+        feed(
+            engine,
+            [0.3, *values[samples:]],
+            [T0 + (samples - 15) * SECOND + 5, *T0 + np.arange(samples, samples + 20) * SECOND],
+        )
+    assert whole.ledger.counts[0, Outcome.LATE_FUSED] == 1
+    assert differences(whole, again) == []
+
+
+def test_what_seldom_happens_is_kept_as_well() -> None:
+    """A trial that has looked for parameters, and more events than are held."""
+    engine = Engine(plant())
+    for call in life(1, 20):
+        give(engine, call)
+    number = [bank.name for bank in engine.banks].index("library/thermal_two_node")
+    engine.isolation.begin_trial((number, 0), (0, 1)).fit_again = 60
+    for k in range(EVENTS_MAX + 3):
+        engine.tell("something", k)
+    again = Engine(plant())
+    again.restore(engine.snapshot(), FAR)
+    assert differences(engine, again) == []
+    assert again.events.take()[0].kind == "events_lost"
+
+
+def test_who_only_looks_leaves_no_mark() -> None:
+    engine = Engine(config([twin(signal={"noise": 1.0})]))
+    for k, value in enumerate(np.random.default_rng(1).normal(size=150)):
+        feed(engine, [value], [T0 + k], now=T0 + SECOND)  # judged at the first only
+    before = engine.snapshot()
+    assert engine.estimate("m", None, T0).signals["x"].health is not None
+    engine.noise("m"), engine.quality_counts(T0), engine.foresee([("m", "x", "")])
+    assert engine.snapshot() == before
+
+
+def test_calls_within_a_call_are_entered_once() -> None:
+    engine, log = Engine(plant()), InputLog()
+    engine.inputs = InputLog()
+    engine.gather(T0, last=True)
+    log.call("gather", T0, last=True)
+    assert engine.inputs.take() == log.take()
 
 
 def test_what_waits_for_a_frame_is_there_again() -> None:
@@ -253,7 +305,7 @@ def record(engine: Engine, entries: list[tuple[Any, ...]]) -> bytes:
     return data
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(ENTRIES, max_size=8))
 def test_any_calls_can_be_made_again(entries: list[tuple[Any, ...]]) -> None:
     engine, again = small(), small()
@@ -261,7 +313,7 @@ def test_any_calls_can_be_made_again(entries: list[tuple[Any, ...]]) -> None:
     assert differences(engine, again) == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(ENTRIES, min_size=1, max_size=4), st.data())
 def test_damage_is_a_journal_error(entries: list[tuple[Any, ...]], data: st.DataObject) -> None:
     log = record(small(), [("tell", "first", {}), *entries])

@@ -64,7 +64,8 @@ class Engine:
     """All twins of one gateway. Not thread-safe: every call is made on the event loop.
 
     While ``inputs`` is a log, the calls that change the engine are entered into it. ``numbering`` is how the numbers in
-    logs are read that follow on the snapshot restored last (None: as they are).
+    logs are read that follow on the snapshot restored last (None: as they are). ``noise_learning_set`` are the twins
+    that were told by :meth:`set_noise_learning`, and what they were told last.
     """
 
     def __init__(self, config: Config) -> None:
@@ -91,7 +92,7 @@ class Engine:
         self.reporter = Reporter()
         self.gathering = Gathering()
         self.relations: dict[str, Relations] = {}
-        self._learning: dict[str, Learning] = {}
+        self.noise_learning_set: dict[str, Learning] = {}
         self.tracing = Tracing()
         for twin in config.twins:
             self._bank(twin.model)  # templates too: a kernel must not be compiled when the first machine speaks
@@ -202,13 +203,13 @@ class Engine:
 
     def noise_learning(self, name: str) -> Learning:
         """Whether a twin learns noise: as set last, else as configured. KeyError for an unknown twin."""
-        return self._learning.get(name) or self._twins[name].spec.noise_learning
+        return self.noise_learning_set.get(name) or self._twins[name].spec.noise_learning
 
     @recorded
     def set_noise_learning(self, name: str, learning: Learning) -> None:
         """Let a twin learn noise, or hold what it has learned; kept in snapshots. KeyError for an unknown twin."""
         instance = self._twins[name]
-        self._learning[name] = learning
+        self.noise_learning_set[name] = learning
         self._hold_noise(instance)
 
     def hold_restored_noise(self) -> None:
@@ -221,11 +222,6 @@ class Engine:
         for slot in instance.slots.values():
             bank, place = self._place(slot)
             bank.hold_noise(place, frozen)
-
-    @property
-    def noise_learning_set(self) -> dict[str, Learning]:
-        """The twins for which :meth:`set_noise_learning` was called, and what it was told last."""
-        return self._learning
 
     def relations_of(self, bank: Bank, rows: list[int], names: list[str]) -> list[Relation]:
         """How rows of one twin are related, by what reports have seen of their innovations."""

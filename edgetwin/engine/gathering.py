@@ -28,7 +28,7 @@ class Gathering:
     def add(
         self, now_ns: int, reports: Sequence[Report], events: Sequence[Event], signals: Sequence[SignalSummary]
     ) -> None:
-        """What came at ``now_ns``."""
+        """Take in what came at ``now_ns``."""
         if not self.reports and not self.events:
             self._opened_ns = now_ns
         self.reports += reports

@@ -28,6 +28,7 @@ from google_crc32c import value as crc32c
 from numpy.typing import NDArray
 
 from edgetwin.engine.packing import pack, unpack
+from edgetwin.engine.twins import substitute
 from edgetwin.errors import JournalError
 from edgetwin.records import Batch, Outcome
 
@@ -195,9 +196,12 @@ def _samples(engine: Engine, numbering: Numbering, number: int, now_ns: int, bat
 def _call(engine: Engine, numbering: Numbering, name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
     if name == "hear":
         template, captures, signals = args
-        spec = next((twin for twin in engine.config.twins if twin.name == template), None)
-        twin = engine.hear(spec, captures) if spec is not None else None
-        numbering.extend([twin.slots.get(signal, -1) if twin is not None else -1 for signal in signals])
+        for spec in engine.config.twins:
+            if spec.name == template:
+                engine.hear(spec, captures)
+        twin = substitute(template, captures)
+        slots = engine.instance(twin).slots if engine.has(twin) else {}
+        numbering.extend([slots.get(signal, -1) for signal in signals])
         return
     if name not in _replayable:
         raise JournalError(f"a log of inputs calls {name!r}, which is unknown")

@@ -73,9 +73,10 @@ class Reporter:
         corrections = {number: one.dump() for number, one in self._corrections.items()}
         return {"last": self._last, "told": self._told, "corrections": corrections}
 
-    def resume(self, saved: dict[str, Any], banks: Sequence[Bank]) -> None:
-        """Go on from what :meth:`dump` gave for the same banks and rows."""
-        self._last, self._told = saved["last"], saved["told"]
+    def resume(self, saved: dict[str, Any], banks: Sequence[Bank], t_max: int) -> None:
+        """Go on from what :meth:`dump` gave for the same banks and rows; instants after ``t_max`` are forgotten."""
+        self._last = {every_ns: t_ns for every_ns, t_ns in saved["last"].items() if t_ns <= t_max}
+        self._told = saved["told"]
         for number, one in saved["corrections"].items():
             self._corrections[number] = Corrections(banks[number])
             self._corrections[number].resume(one)

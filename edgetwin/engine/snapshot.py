@@ -19,6 +19,7 @@ import msgpack
 import msgspec
 import numpy as np
 
+from edgetwin.config.equations import EquationModel
 from edgetwin.engine.bank import SignalBank
 from edgetwin.engine.events import EventLog
 from edgetwin.engine.inputs import Numbering
@@ -73,7 +74,7 @@ def load(engine: Engine, blob: bytes, t_max: int) -> int:
         sources = _pairs(engine.sources, document["sources"])
         slots = _pairs(engine.slot_names, [tuple(name) for name in document["slots"]])
         if _is_same(engine, document, t_max):
-            restored = _resume(engine, document)
+            restored = _resume(engine, document, t_max)
         else:
             restored = _load(engine, document, slots, t_max)
         engine.ledger.received[sources[0]] += document["ledger"][0][sources[1]]
@@ -91,7 +92,9 @@ def load(engine: Engine, blob: bytes, t_max: int) -> int:
 def _fingerprint(engine: Engine) -> str:
     """Changes with anything that numbers, rows, or what is configured in rows depend on, except the twins heard."""
     kernels = [(bank.name, bank.kernels.update.__module__) for bank in engine.banks]
-    text = msgspec.json.encode([engine.sources, engine.config.twins, kernels], enc_hook=float)
+    equations = [bank.model for bank in engine.banks if isinstance(bank.model, EquationModel)]
+    models = [[m.states, m.inputs, m.parameters, m.process_noise, m.units] for m in equations]
+    text = msgspec.json.encode([engine.sources, engine.config.twins, kernels, models], enc_hook=float)  # durations
     return hashlib.sha256(text).hexdigest()
 
 
@@ -103,7 +106,7 @@ def _is_same(engine: Engine, document: dict[str, Any], t_max: int) -> bool:
     return all(new.dtype == old.dtype and new.shape == old.shape and (old["t"] <= t_max).all() for new, old in rows)
 
 
-def _resume(engine: Engine, document: dict[str, Any]) -> int:
+def _resume(engine: Engine, document: dict[str, Any], t_max: int) -> int:
     for bank in engine.banks:
         bank.resume(document["banks"][bank.name])
         if isinstance(bank, SignalBank) and bank.name in document["relations"]:
@@ -112,7 +115,7 @@ def _resume(engine: Engine, document: dict[str, Any]) -> int:
     engine.health.resume(document["health"])
     engine.isolation.resume(document["isolation"])
     engine.restarts.resume(document["restarts"])
-    engine.reporter.resume(document["reporter"], engine.banks)
+    engine.reporter.resume(document["reporter"], engine.banks, t_max)
     engine.noise_learning_set.update(document["noise_learning"])
     return sum(int((bank.rows["updates"] > 0).sum()) for bank in engine.banks)
 

@@ -22,7 +22,7 @@ from edgetwin.engine.packing import pack
 from edgetwin.errors import JournalError
 from edgetwin.records import Batch, Outcome
 from tests.engine.build import SECOND, T0, config, feed, twin
-from tests.engine.life import SOURCES, TWINS, Call, give, life, plant
+from tests.engine.life import PEND, ROOM, SOURCES, TWINS, Call, give, life, plant
 from tests.engine.same import differences
 from tests.kernels.wire import COMPILED
 
@@ -263,6 +263,20 @@ def test_a_changed_twin_goes_on_from_its_state_and_the_log() -> None:
     np.testing.assert_array_equal(again.ledger.received, old.ledger.received)
     for name in old.names():
         assert again.estimate(name, None, T0).last_ns == old.estimate(name, None, T0).last_ns
+
+
+def test_what_the_model_says_wins_when_it_has_changed() -> None:
+    """Its values are in the rows, though neither in the twin's configuration nor in the kernels."""
+    old, same = Engine(plant()), Engine(plant())
+    new = Engine(plant(models=[{**ROOM, "parameters": {"c": 500.0}}, PEND]))
+    for call in life(1, 20):
+        give(old, call)
+    for engine in (same, new):
+        engine.restore(old.snapshot(), FAR)
+    number = [bank.name for bank in old.banks].index("room")
+    old_row, same_row, new_row = (engine.banks[number].rows[0] for engine in (old, same, new))
+    assert (old_row["p0"], same_row["p0"], new_row["p0"]) == (300.0, 300.0, 500.0)
+    assert old_row["x0"] == same_row["x0"] == new_row["x0"]
 
 
 # ---- the format

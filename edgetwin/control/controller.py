@@ -12,6 +12,7 @@ from edgetwin.clock import NS, Clock
 from edgetwin.control.audit import Audit, Entry
 from edgetwin.control.gate import judge
 from edgetwin.control.output import Output
+from edgetwin.control.past import Past, read_past
 from edgetwin.control.ports import Writer
 from edgetwin.control.records import Command, Decision, Outlook, Result
 from edgetwin.control.rules import Rule
@@ -49,12 +50,15 @@ class Controller:
         self._rules: list[Rule] = []
         self._busy: set[tuple[str, str]] = set()
         self._number = 0
-        self._unfinished: dict[str, float] = {}
+        self._past: dict[str, Past] = {}
+        self._unread: set[tuple[str, str]] = set()
 
     def add(self, output: Output, writer: Writer) -> None:
-        """One more output."""
+        """One more output, from what :meth:`remember` knows of it; its device is read before it is written."""
         key = (output.twin, output.name)
         self.outputs[key], self._writers[key], self._turns[key] = output, writer, asyncio.Lock()
+        self._unread.add(key)
+        self._recall(output)
 
     def add_rule(self, rule: Rule) -> None:
         """One more rule."""
@@ -63,37 +67,27 @@ class Controller:
     # ---- from one run to the next
 
     def remember(self, entries: Iterable[Entry]) -> None:
-        """Take in what earlier runs audited: used ids, writes of the day, and writes whose end is not known."""
-        by_key = {output.key: output for output in self.outputs.values()}
-        for entry in entries:
-            output = by_key.get(str(entry.data.get("output", "")))
-            if output is None:
-                continue
-            if entry.kind == "decision" and entry.data.get("id") and entry.data.get("used"):
-                used = (str(entry.data["commander"]), str(entry.data["id"]))
-                output.ids[used] = _integer(entry.data.get("expires"))
-            elif entry.kind == "intent":
-                output.note_write(entry.t_ns)
-                self._unfinished[output.key] = float(entry.data["value"] or 0.0)
-            elif entry.kind in ("result", "fallback"):
-                kept = entry.kind == "result" and entry.data.get("outcome") == Result.WRITTEN.value
-                if kept:
-                    self._unfinished[output.key] = float(entry.data["value"] or 0.0)
-                else:
-                    self._unfinished.pop(output.key, None)
-
-    async def recover(self) -> None:
-        """After a stop nobody holds a lease: bring what was under control back, reading before writing."""
+        """Take in what earlier runs audited: used ids, writes of the day, and what has not been brought back. What is
+        about outputs of templates waits until their twins appear."""
+        self._past = read_past(entries)
         for output in self.outputs.values():
-            await self._look(output)
-            value = self._unfinished.pop(output.key, None)
-            if value is not None and output.active and not abs(output.written - output.spec.fallback) <= 0.0:
-                output.fallen = False
-                await self._fall_back(output, "the daemon was restarted while the output was under control")
+            self._recall(output)
+
+    def _recall(self, output: Output) -> None:
+        past = self._past.pop(output.key, None)
+        if past is None:
+            return
+        output.ids |= past.ids
+        for t_ns in past.writes:
+            output.note_write(t_ns)
+        output.fallen = not (past.owed and output.active)
 
     async def _look(self, output: Output) -> None:
+        """What the device holds now, where it can tell."""
+        key = (output.twin, output.name)
+        self._unread.discard(key)
         try:
-            held = await self._writers[output.twin, output.name].read()
+            held = await self._writers[key].read()
         except ControlError as exc:
             log.warning("output_unread", output=output.key, error=exc.message)
             return
@@ -109,6 +103,8 @@ class Controller:
         if output is None:
             return await self._refuse(judge(command, None, {}, self._clock.wall_ns())), None
         async with self._turns[key]:
+            if key in self._unread:
+                await self._look(output)
             decision = judge(command, output, self._outlook(command.twin), self._clock.wall_ns())
             if not decision.accepted:
                 return await self._refuse(decision), None
@@ -203,10 +199,9 @@ class Controller:
         for key, output in self.outputs.items():
             if key in self._busy or self._turns[key].locked():
                 continue
-            reason = self._lost(output, now_ns)
-            if reason:
+            if key in self._unread or self._lost(output, now_ns):
                 self._busy.add(key)
-                tasks.create_task(self._bring_back(output, reason))
+                tasks.create_task(self._bring_back(output))
 
     def _lost(self, output: Output, now_ns: int) -> str:
         """Why the output has to fall back; empty when it has not."""
@@ -219,34 +214,44 @@ class Controller:
             output.release()
             output.fallen = True
             return ""
-        return f"the lease of {output.holder} ran out" if output.holder else "nobody holds the output"
+        if not output.holder:
+            return "the daemon was restarted while the output was under control"
+        return f"the lease of {output.holder} ran out"
 
-    async def _bring_back(self, output: Output, reason: str) -> None:
+    async def _bring_back(self, output: Output) -> None:
         key = (output.twin, output.name)
         try:
             async with self._turns[key]:
-                await self._fall_back(output, reason)
+                if key in self._unread:
+                    await self._look(output)
+                reason = self._lost(output, self._clock.wall_ns())
+                if reason:
+                    await self._fall_back(output, reason)
         finally:
             self._busy.discard(key)
 
     async def safe(self, reason: str) -> None:
-        """Bring every output under control to its fallback: the daemon stops, or somebody asks for it."""
-        for key, output in self.outputs.items():
-            async with self._turns[key]:
-                if not output.fallen:
-                    await self._fall_back(output, reason)
+        """Bring every output under control to its fallback, all at once: the daemon stops."""
+        async with asyncio.TaskGroup() as tasks:
+            for output in self.outputs.values():
+                tasks.create_task(self._let_go(output, reason))
+
+    async def _let_go(self, output: Output, reason: str) -> None:
+        async with self._turns[output.twin, output.name]:
+            if not output.fallen:
+                await self._fall_back(output, reason)
 
     async def arm(self, twin: str, name: str, armed: bool, who: str) -> None:
         """Arm or disarm an output; a disarmed one falls back. KeyError when there is none."""
         output = self.outputs[twin, name]
         await self._record("armed" if armed else "disarmed", {"output": output.key, "who": who})
         output.armed = armed
-        if armed:
-            output.fault = ""
+        if not armed:
+            await self._let_go(output, f"disarmed by {who}")
+            return
+        output.fault = ""
+        async with self._turns[twin, name]:
             await self._look(output)
-        elif not output.fallen:
-            async with self._turns[twin, name]:
-                await self._fall_back(output, f"disarmed by {who}")
 
     async def _fall_back(self, output: Output, reason: str, *, disarm: bool = False) -> None:
         """Write the fallback, whatever the gate says, until the device has it; an alarm tells of it once."""
@@ -330,7 +335,3 @@ def _due(output: Output, value: float, now_ns: int) -> bool:
     """Whether a rule that holds the output has anything to say: another value, or half of its lease is over."""
     half_ns = round(output.spec.lease * NS / 2)
     return not abs(output.written - value) <= 0.0 or output.until_ns - now_ns < half_ns
-
-
-def _integer(value: Scalar) -> int:
-    return value if isinstance(value, int) else 0

@@ -72,9 +72,9 @@ class Acting:
         return source == config.commands.source or any(output.source == source for output in outputs)
 
     def start(self, supervisor: Supervisor) -> None:
-        """Bind to the twins, take in what earlier runs left, and go."""
+        """Take in what earlier runs left, bind to the twins, and go."""
+        self.controller.remember(self._audit.load())
         self.attach()
-        self.controller.remember(list(self._audit.load()))
         if self._audit.damaged:
             log.warning("audit_damaged", lines=self._audit.damaged)
         for name, connection in self._connections.items():
@@ -86,7 +86,6 @@ class Acting:
         self._daemon.engine.on_twin(self._add)
 
     async def _run(self) -> None:
-        await self.controller.recover()
         async with asyncio.TaskGroup() as tasks:
             while True:
                 self.controller.look_after(tasks)

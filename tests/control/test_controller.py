@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from edgetwin.control.audit import Audit
+from edgetwin.control.output import make_output
 from edgetwin.control.records import Result, State, Step
 from edgetwin.errors import JournalError
 from edgetwin.records import Quality
-from tests.control.rig import Device, Rig
+from tests.control.rig import STATES, Device, Rig, spec
 
 QUICK = {"read_back": {"within": 0.01}}
 
@@ -214,8 +215,8 @@ async def test_killed_at_any_step_the_device_ends_at_the_fallback(at: int, tmp_p
         died = True
     assert died == (at < 8)
     second = Rig(tmp_path, device)
-    second.controller.remember(list(second.audit.load()))
-    await second.controller.recover()
+    second.controller.remember(second.audit.load())
+    await second.pass_time(0.1)
     assert device.holds == 0.0
     before = list(device.writes)
     decision, _ = await second.controller.submit(command)
@@ -228,13 +229,68 @@ async def test_after_a_stop_under_control_the_next_run_falls_back(tmp_path: Path
     first = Rig(tmp_path)
     await first.controller.submit(first.command(30.0))
     second = Rig(tmp_path, first.device)
-    second.controller.remember(list(second.audit.load()))
-    await second.controller.recover()
+    second.controller.remember(second.audit.load())
+    await second.pass_time(0.1)
     assert first.device.writes == [30.0, 0.0]
     third = Rig(tmp_path, first.device)
-    third.controller.remember(list(third.audit.load()))
-    await third.controller.recover()
+    third.controller.remember(third.audit.load())
+    await third.pass_time(0.1)
     assert first.device.writes == [30.0, 0.0]
+
+
+async def test_a_fallback_that_failed_is_owed_by_the_next_run_too(tmp_path: Path) -> None:
+    first = Rig(tmp_path, **QUICK)
+    await first.controller.submit(first.command(30.0))
+    first.device.dead = True
+    await first.controller.safe("the daemon stops")
+    for dead, holds in ((True, 30.0), (False, 0.0)):
+        first.device.dead = dead
+        rig = Rig(tmp_path, first.device, **QUICK)
+        rig.controller.remember(rig.audit.load())
+        await rig.pass_time(0.1)
+        assert first.device.holds == holds
+
+
+async def test_a_twin_that_appears_later_has_its_past(tmp_path: Path) -> None:
+    """As those of templates do, which exist once they are heard."""
+    first = Rig(tmp_path, writes_per_day=1)
+    command = first.command(30.0)
+    await first.controller.submit(command)
+    second = Rig(tmp_path, first.device, writes_per_day=1)
+    late = second.output
+    del second.controller.outputs["oven", "fan"]
+    second.controller.remember(second.audit.load())
+    await second.pass_time(1)
+    assert first.device.writes == [30.0]
+    second.controller.add(late, first.device)
+    await second.pass_time(0.1)
+    assert first.device.writes == [30.0, 0.0]
+    decision, _ = await second.controller.submit(command)
+    assert decision.step is Step.RATE  # the write of the day is used up
+    assert not late.is_new(command, second.clock.wall_ns())
+
+
+async def test_a_device_that_hangs_keeps_no_other_from_its_fallback(tmp_path: Path) -> None:
+    hanging = asyncio.Event()
+
+    class Hangs(Device):
+        async def read(self) -> float | None:
+            await hanging.wait()
+            return self.holds
+
+    first = Rig(tmp_path)
+    await first.controller.submit(first.command(30.0))
+    second = Rig(tmp_path)
+    second.controller.outputs.clear()
+    second.controller.remember(second.audit.load())
+    second.controller.add(make_output("oven", "lamp", spec(), STATES), Hangs())
+    second.controller.add(second.output, first.device)
+    async with asyncio.TaskGroup() as tasks:
+        second.controller.look_after(tasks)
+        async with asyncio.timeout(10):
+            while first.device.holds:
+                await asyncio.sleep(0)
+        hanging.set()
 
 
 # ---- hostile sequences

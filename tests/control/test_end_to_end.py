@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ import pytest
 
 from edgetwin.cli import main as cli
 from edgetwin.config.load import load
-from edgetwin.control.commands import make_envelope
+from edgetwin.control.audit import Audit
 from edgetwin.runtime.daemon import Daemon
 from tests.conftest import Broker
 
@@ -77,7 +78,7 @@ async def plant(broker: Broker, folder: Path, extra: str = "armed: true,") -> As
         await client.subscribe([("oven/fan/set", 1), ("edgetwin/g7/commands/answers", 1)])
         listening = tasks.create_task(asset.run())
         running = tasks.create_task(daemon.run())
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):  # the first start compiles kernels
             while not (daemon.ready and daemon.acting and all(c.up for c in daemon.acting.connections)):
                 await asyncio.sleep(0.02)
             while not daemon.sources[0].up:
@@ -115,7 +116,9 @@ def signed(number: int, value: float, key: str = KEY, **extra: Any) -> bytes:
         "value": value,
         "issued": datetime.now(UTC).isoformat(),
     }
-    return make_envelope(json.dumps({**body, **extra}), "scada", key.encode())
+    command = json.dumps({**body, **extra})
+    tag = hmac.new(key.encode(), command.encode(), "sha256").hexdigest()
+    return json.dumps({"commander": "scada", "command": command, "hmac": tag}).encode()
 
 
 async def test_commands_over_http(broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -189,3 +192,16 @@ async def test_disarmed_until_somebody_arms_it(broker: Broker, tmp_path: Path) -
         assert (await post(daemon, "commands", {"id": "2", "output": "fan", "value": 30}))[0] == 200
         assert (await post(daemon, "outputs/fan/disarm", {}))[1]["armed"] is False
         assert asset.told == [30.0, 0.0]
+
+
+async def test_what_a_snapshot_shows_does_not_stand_for_the_device(broker: Broker, tmp_path: Path) -> None:
+    """The last run died after a write: the snapshot before it says 0, and what the fan does nobody knows."""
+    async with plant(broker, tmp_path) as (daemon, asset):
+        assert (await post(daemon, "commands", {"id": "1", "output": "fan", "value": 30}))[0] == 200
+    assert asset.told == [30.0, 0.0]
+    audit = Audit(tmp_path / "state")
+    last = list(audit.load())[-1]
+    await audit.append("intent", last.t_ns, {"output": "oven/fan", "id": "2", "value": 40.0})
+    async with plant(broker, tmp_path) as (_, asset), asyncio.timeout(20):
+        while asset.told != [0.0]:
+            await asyncio.sleep(0.02)

@@ -125,16 +125,19 @@ class MqttWriter:
         self._topic = topic
         self._payload = payload
         self._shown = shown
-        self._samples = 0
+        self._samples = self._count()  # what a snapshot has brought says nothing of now
+
+    def _count(self) -> int:
+        found = self._shown()
+        return found[0] if found else 0
 
     async def write(self, value: float) -> None:
         """Publish; the acknowledgement is the broker's."""
-        before = self._shown()
-        self._samples = before[0] if before else 0
+        self._samples = self._count()
         text = str(int(value)) if value.is_integer() else repr(value)
         await self._connection.publish(self._topic, self._payload.replace("{value}", text).encode())
 
     async def read(self) -> float | None:
-        """What the signal has shown since the last write; None when it has shown nothing."""
+        """What the signal has shown since the start or the last write; None when it has shown nothing."""
         found = self._shown()
         return found[1] if found and found[0] > self._samples else None

@@ -22,7 +22,6 @@ from edgetwin.control.records import Command
 from edgetwin.errors import ControlError
 
 BODY_BYTES_MAX = 8_192
-KEY_CHARS_MIN = 32
 T = TypeVar("T")
 Text = Annotated[str, Meta(min_length=1, max_length=128)]
 
@@ -75,20 +74,14 @@ def open_envelope(data: bytes, keys: Mapping[str, bytes]) -> tuple[str, bytes]:
     envelope = _decode(data, Envelope)
     command = envelope.command.encode()
     # An unknown commander takes as long as a known one.
-    expected = sign(command, keys.get(envelope.commander, b"no such commander"))
+    expected = _sign(command, keys.get(envelope.commander, b"no such commander"))
     if not hmac.compare_digest(expected, envelope.hmac) or envelope.commander not in keys:
         raise NotAuthorisedError("the commander is unknown or the signature is wrong", hint="compare the keys")
     return envelope.commander, command
 
 
-def sign(command: bytes, key: bytes) -> str:
-    """The signature of a command."""
+def _sign(command: bytes, key: bytes) -> str:
     return hmac.new(key, command, hashlib.sha256).hexdigest()
-
-
-def make_envelope(command: str, commander: str, key: bytes) -> bytes:
-    """A signed message."""
-    return msgspec.json.encode(Envelope(commander, command, sign(command.encode(), key)))
 
 
 def _decode(data: bytes, kind: type[T]) -> T:

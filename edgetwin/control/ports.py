@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol
-
-from edgetwin.records import Scalar
 
 
 class Writer(Protocol):
@@ -20,10 +17,3 @@ class Writer(Protocol):
 
     async def read(self) -> float | None:
         """What it holds now; None when it cannot be read. ControlError when the device does not answer."""
-
-
-class AuditLog(Protocol):
-    """The record of every decision, durable before it has consequences."""
-
-    async def append(self, kind: str, t_ns: int, data: Mapping[str, Scalar]) -> None:
-        """Add an entry; returns when it is on the disk. JournalError when it cannot be written."""

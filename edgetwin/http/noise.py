@@ -10,6 +10,7 @@ from aiohttp import web
 from edgetwin.engine.noise import Learning
 from edgetwin.http.bodies import json_response
 from edgetwin.http.index import TwinIndex
+from edgetwin.http.openapi_parts import TWIN, answer, operation, record, ref
 from edgetwin.http.problems import Problem
 from edgetwin.http.queries import query
 from edgetwin.http.twins import unknown_twin
@@ -59,23 +60,12 @@ class NoiseRoutes:
             raise unknown_twin(self._index, self._view.engine, name) from None
 
 
-def noise_paths(parameter: Any, ok: Any, problem: Any) -> dict[str, Any]:
-    """The OpenAPI path item; ``parameter`` is the twin's name, ``ok`` and ``problem`` the answers."""
-    responses = {"200": ok, "404": problem, "default": problem}
-    body = {"learning": {"type": "string", "enum": ["on", "frozen"]}}
-    schema = {"type": "object", "properties": body, "required": ["learning"], "additionalProperties": False}
+def noise_path() -> dict[str, Any]:
+    """The path in OpenAPI."""
+    learned, wanted = answer(ref("TwinNoise")), record(learning={"type": "string", "enum": ["on", "frozen"]})
+    summary = "What a twin has learned of noise, dynamics, seasons and relations"
+    change, problems = "Hold what has been learned, or go on learning", ["400", "404", "415", "422"]
     return {
-        "get": {
-            "operationId": "getNoise",
-            "summary": "What a twin has learned of noise, dynamics, seasons and relations",
-            "parameters": [parameter],
-            "responses": responses,
-        },
-        "post": {
-            "operationId": "setNoiseLearning",
-            "summary": "Hold what has been learned, or go on learning",
-            "parameters": [parameter],
-            "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
-            "responses": {**responses, "400": problem, "415": problem, "422": problem},
-        },
+        "get": operation("getNoise", summary, learned, [TWIN], ["404"]),
+        "post": operation("setNoiseLearning", change, learned, [TWIN], problems, wanted),
     }

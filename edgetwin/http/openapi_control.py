@@ -4,114 +4,89 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgetwin.http.queries import LIMIT_DEFAULT, LIMIT_MAX
+from edgetwin.http.openapi_parts import (
+    BOOLEAN,
+    COUNT,
+    LIMIT,
+    NUMBER,
+    NUMBER_OR_NULL,
+    TEXT,
+    TIME,
+    TIME_OR_NULL,
+    TWIN,
+    answer,
+    list_of,
+    map_of,
+    operation,
+    parameter,
+    record,
+    ref,
+    tuple_of,
+)
 
-_TEXT = {"type": "string"}
-_NUMBER = {"type": "number"}
-_COUNT = {"type": "integer", "minimum": 0}
-_BOOLEAN = {"type": "boolean"}
-_TIME = {"type": "string", "format": "date-time"}
-_PROBLEM = {"$ref": "#/components/responses/Problem"}
-_SECURITY: list[dict[str, list[str]]] = [{"bearer": []}]
-
-
-def control_paths() -> dict[str, Any]:
-    """Paths of outputs, commands and the audit."""
-    twin, output = _path("twin", "name of the twin"), _path("output", "name of the output")
-    limit = {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT}
-    last = {"name": "limit", "in": "query", "required": False, "description": "how many at most", "schema": limit}
-    command = {"requestBody": {"required": True, "content": _json("Command")}, "security": _SECURITY}
-    arming = {"security": _SECURITY}
-    of_twin, of_output = "/api/v1/twins/{twin}", "/api/v1/twins/{twin}/outputs/{output}"
-    return {
-        f"{of_twin}/outputs": {"get": _operation("listOutputs", "Outputs of a twin", "Outputs", [twin], "404")},
-        f"{of_twin}/commands": {
-            "post": _operation("command", "Set an output; the gate may refuse", "CommandAnswer", [twin], *_REFUSED)
-            | command
-        },
-        f"{of_output}/arm": {
-            "post": _operation("arm", "Arm an output, at the gateway", "Output", [twin, output], *_ARMING) | arming
-        },
-        f"{of_output}/disarm": {
-            "post": _operation("disarm", "Disarm an output", "Output", [twin, output], *_ARMING) | arming
-        },
-        "/api/v1/audit": {
-            "get": _operation("audit", "The last decisions", "Audit", [last], "401", "403", "404") | arming
-        },
-    }
-
-
+_OUTPUT = parameter("output", "name of the output", TEXT, "path")
+_BY_TOKEN: dict[str, Any] = {"security": [{"bearer": []}]}
 _REFUSED = ("400", "401", "403", "404", "409", "422", "429", "502", "503")
 _ARMING = ("401", "403", "404", "503")
 
 
+def control_paths() -> dict[str, Any]:
+    """Paths of outputs, commands and the audit."""
+    outputs = operation("listOutputs", "Outputs of a twin", answer(ref("Outputs")), [TWIN], ["404"])
+    command = operation(
+        "command", "Set an output; the gate may refuse", answer(ref("CommandAnswer")), [TWIN], _REFUSED, ref("Command")
+    )
+    audit = operation("audit", "The last decisions", answer(ref("Audit")), [LIMIT], ["401", "403", "404"])
+    of_twin = "/api/v1/twins/{twin}"
+    return {
+        f"{of_twin}/outputs": {"get": outputs},
+        f"{of_twin}/commands": {"post": command | _BY_TOKEN},
+        f"{of_twin}/outputs/{{output}}/arm": _arming("arm", "Arm an output, at the gateway"),
+        f"{of_twin}/outputs/{{output}}/disarm": _arming("disarm", "Disarm an output"),
+        "/api/v1/audit": {"get": audit | _BY_TOKEN},
+    }
+
+
+def _arming(name: str, summary: str) -> dict[str, Any]:
+    return {"post": operation(name, summary, answer(ref("Output")), [TWIN, _OUTPUT], _ARMING) | _BY_TOKEN}
+
+
 def control_schemas() -> dict[str, Any]:
     """Command and answers."""
-    body = {
-        "id": {**_TEXT, "minLength": 1, "maxLength": 128, "description": "never to be used twice"},
-        "output": _TEXT,
-        "value": _NUMBER,
-        "twin": _TEXT,
-        "issued": {**_TIME, "description": "now when absent"},
-        "ttl": {**_NUMBER, "default": 5, "description": "seconds after issued in which it may be carried out"},
-    }
-    required = ["id", "output", "value"]
-    data = {"type": "object", "additionalProperties": {"type": ["null", "boolean", "integer", "number", "string"]}}
+    command = record(
+        id={**TEXT, "minLength": 1, "maxLength": 128, "description": "never to be used twice"},
+        output=TEXT,
+        value=NUMBER,
+        twin=TEXT,
+        issued={"type": "string", "format": "date-time", "description": "now when absent"},
+        ttl={**NUMBER, "default": 5, "description": "seconds after issued in which it may be carried out"},
+    )
     return {
-        "Command": {"type": "object", "properties": body, "required": required, "additionalProperties": False},
-        "CommandAnswer": _record(
-            id=_TEXT, twin=_TEXT, output=_TEXT, value=_NUMBER, outcome={**_TEXT, "enum": ["written", "renewed"]}
+        "Command": {**command, "required": ["id", "output", "value"]},
+        "CommandAnswer": record(
+            id=TEXT, twin=TEXT, output=TEXT, value=NUMBER, outcome={**TEXT, "enum": ["written", "renewed"]}
         ),
-        "Output": _record(
-            unit=_TEXT,
-            range={"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2},
-            mode={**_TEXT, "enum": ["shadow", "active"]},
-            armed=_BOOLEAN,
-            value={"type": ["number", "null"], "description": "null when it is not known what the device holds"},
-            fallback=_NUMBER,
+        "Output": record(
+            unit=TEXT,
+            range=tuple_of(NUMBER, 2),
+            mode={**TEXT, "enum": ["shadow", "active"]},
+            armed=BOOLEAN,
+            value={**NUMBER_OR_NULL, "description": "null when it is not known what the device holds"},
+            fallback=NUMBER,
             holder={"type": ["string", "null"]},
-            until={**_TIME, "type": ["string", "null"]},
-            fault=_TEXT,
-            writes_today=_COUNT,
-            writes_per_day=_COUNT,
+            until=TIME_OR_NULL,
+            fault=TEXT,
+            writes_today=COUNT,
+            writes_per_day=COUNT,
         ),
-        "Outputs": _record(
-            twin=_TEXT, outputs={"type": "object", "additionalProperties": {"$ref": "#/components/schemas/Output"}}
+        "Outputs": record(twin=TEXT, outputs=map_of(ref("Output"))),
+        "Entry": record(
+            n=COUNT, at=TIME, kind=TEXT, data=map_of({"type": ["null", "boolean", "integer", "number", "string"]})
         ),
-        "Entry": _record(n=_COUNT, at=_TIME, kind=_TEXT, data=data),
-        "Audit": _record(durable=_BOOLEAN, entries={"type": "array", "items": {"$ref": "#/components/schemas/Entry"}}),
+        "Audit": record(durable=BOOLEAN, entries=list_of(ref("Entry"))),
     }
 
 
 def security_schemes() -> dict[str, Any]:
     """How a commander proves himself."""
     return {"bearer": {"type": "http", "scheme": "bearer"}}
-
-
-def _operation(name: str, summary: str, schema: str, parameters: list[Any], *problems: str) -> dict[str, Any]:
-    return {
-        "operationId": name,
-        "summary": summary,
-        "parameters": parameters,
-        "responses": {
-            "200": {"description": "OK", "content": _json(schema)},
-            **dict.fromkeys((*problems, "default"), _PROBLEM),
-        },
-    }
-
-
-def _path(name: str, description: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "description": description, "schema": _TEXT}
-
-
-def _json(schema: str) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
-
-
-def _record(**properties: Any) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }

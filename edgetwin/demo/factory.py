@@ -81,26 +81,31 @@ class Show:
             asyncio.TaskGroup() as tasks,
         ):
             parts = [
-                tasks.create_task(publish_plant(self._plant, self._mqtt_url, SystemClock()), name="plant"),
                 tasks.create_task(count_frames(self._mqtt_url, FRAMES_TOPIC, self.arrived), name="cloud"),
                 tasks.create_task(self._daemon.fail_when_ended(), name="daemon"),
-                tasks.create_task(self._tell(session, duration_s, stop), name="news"),
+                tasks.create_task(self._play(session, duration_s, stop), name="play"),
             ]
             await stop.wait()
             for part in parts:
                 part.cancel()
 
-    async def _tell(self, session: aiohttp.ClientSession, duration_s: float | None, stop: asyncio.Event) -> None:
+    async def _play(self, session: aiohttp.ClientSession, duration_s: float | None, stop: asyncio.Event) -> None:
+        """The plant begins when the daemon is ready, so that its troubles come while somebody looks."""
         await self._daemon.wait_ready(session)
-        self._say(_invitation(self._daemon.url, self._plant.t_s))
+        self._say(_invitation(self._daemon.url))
+        async with asyncio.TaskGroup() as tasks:
+            plant = tasks.create_task(publish_plant(self._plant, self._mqtt_url, SystemClock()), name="plant")
+            await self._tell(session, duration_s)
+            plant.cancel()
+        stop.set()
+
+    async def _tell(self, session: aiohttp.ClientSession, duration_s: float | None) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(duration_s):
                 while True:
                     await asyncio.sleep(NEWS_EVERY_S)
                     self._say(await self._news(session))
-        if duration_s is not None:
-            self._say(await self._news(session))
-        stop.set()
+        self._say(await self._news(session))
 
     async def _news(self, session: aiohttp.ClientSession) -> str:
         parts = [f"{self._plant.t_s:5.0f} s"]
@@ -166,10 +171,9 @@ A factory of {len(MACHINES)} machines on this machine alone:
 Starting the daemon (the first start compiles its kernels: up to some minutes on a small machine) …"""
 
 
-def _invitation(url: str, elapsed_s: float) -> str:
+def _invitation(url: str) -> str:
     troubles = "".join(
-        f"\n  {trouble.machine}  {_when(trouble.after_s - elapsed_s)} {trouble.what}: {trouble.watch}"
-        for trouble in SCRIPT
+        f"\n  {trouble.machine}  in {trouble.after_s:.0f} s {trouble.what}: {trouble.watch}" for trouble in SCRIPT
     )
     return f"""\
 Running. Look at
@@ -179,7 +183,3 @@ Running. Look at
   {url}/metrics                 Prometheus
 What to watch for:{troubles}
 Ctrl-C stops everything."""
-
-
-def _when(in_s: float) -> str:
-    return f"in {in_s:.0f} s" if in_s >= 0.5 else "since a moment ago"

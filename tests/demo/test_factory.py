@@ -17,7 +17,7 @@ from edgetwin.cli import demo as command
 from edgetwin.demo.broker import embedded_broker
 from edgetwin.demo.daemon import run_command, running_daemon
 from edgetwin.demo.factory import Show, free_port
-from edgetwin.demo.plant import MACHINES, Plant
+from edgetwin.demo.plant import DRIFTING, MACHINES, Plant
 from edgetwin.errors import EdgetwinError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:amqtt")
@@ -63,6 +63,7 @@ async def test_the_real_thing_until_ctrl_c(tmp_path: Path) -> None:
         said = read_until(process, "Ctrl-C stops everything.")
         match = re.search(r"(http://\S+?)/api/v1/twins\b", said)
         assert match is not None
+        assert f"{DRIFTING.machine}  in {DRIFTING.after_s:.0f} s " in said  # troubles count from readiness
         async with asyncio.timeout(60):
             while (heard := await fetch_twins(match[1])) != set(MACHINES):
                 assert heard <= set(MACHINES)

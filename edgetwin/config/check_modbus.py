@@ -76,8 +76,7 @@ def check_polled(findings: Findings, path: Path, register: Register, source: Mod
     words = end - start
     if register.every is not None:
         positive(findings, (*path, "every"), register.every)
-    if register.unit == BROADCAST and source.url.lower().startswith("modbus+rtu"):
-        findings.error((*path, "unit"), "unit 0 is broadcast on an RTU line: nobody answers", "write 1 to 247")
+    check_unit(findings, path, register, source)
     if words > source.words_max:
         _check_too_long(findings, path, register, words, source)
         return
@@ -88,6 +87,12 @@ def check_polled(findings: Findings, path: Path, register: Register, source: Mod
     if aligned > source.words_max:
         message = f"takes {aligned} registers with align: {source.align}, and words_max is {source.words_max}"
         findings.error((*path, "address"), message, "raise words_max of the source, or lower its align")
+
+
+def check_unit(findings: Findings, path: Path, register: Register, source: ModbusSource) -> None:
+    """The unit of a register that is read or written."""
+    if register.unit == BROADCAST and source.url.lower().startswith("modbus+rtu"):
+        findings.error((*path, "unit"), "unit 0 is broadcast on an RTU line: nobody answers", "write 1 to 247")
 
 
 def _check_too_long(findings: Findings, path: Path, register: Register, words: int, source: ModbusSource) -> None:

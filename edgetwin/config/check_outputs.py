@@ -5,20 +5,21 @@ from __future__ import annotations
 from pathlib import Path as FilePath
 
 from edgetwin.config.check_files import positive
+from edgetwin.config.check_modbus import check_unit
 from edgetwin.config.check_registers import check_register, nonzero
+from edgetwin.config.check_writers import check_writers
 from edgetwin.config.credentials import secret
 from edgetwin.config.expressions import parse, parse_condition
 from edgetwin.config.findings import Findings
 from edgetwin.config.models import state_names
 from edgetwin.config.places import Path
-from edgetwin.config.registers import BYTES, value_extent
+from edgetwin.config.registers import BYTES, raw_number
 from edgetwin.config.schema import ModbusSource, MqttSource, Output, Register, Rule, Twin
 from edgetwin.config.topics import topic_placeholders
 from edgetwin.errors import ConfigError
 
 TOKEN_CHARS_MIN = 32
 _WRITABLE = ("holding", "coil")
-Extent = tuple[str, int, str, int, int]
 
 
 def check_control(findings: Findings, base_dir: FilePath) -> None:
@@ -30,7 +31,7 @@ def check_control(findings: Findings, base_dir: FilePath) -> None:
         for k, rule in enumerate(twin.rules):
             _check_rule(findings, ("twins", i, "rules", k), twin, rule)
         _distinct_rules(findings, ("twins", i, "rules"), twin)
-    _check_overlaps(findings)
+    check_writers(findings)
     _check_commands(findings, base_dir)
 
 
@@ -46,6 +47,8 @@ def _check_output(findings: Findings, path: Path, twin: Twin, output: Output) ->
         _need(findings, path, output, "topic", "an mqtt")
     elif isinstance(source, ModbusSource):
         _need(findings, path, output, "register", "a modbus")
+        if output.register is not None:
+            check_unit(findings, (*path, "register"), output.register, source)
     else:
         findings.error((*path, "source"), "nothing can be written to a recording", "name an mqtt or modbus source")
     if output.topic is not None:
@@ -56,6 +59,10 @@ def _check_output(findings: Findings, path: Path, twin: Twin, output: Output) ->
             hint = "list these twins one by one, each with its register"
             findings.error((*path, "register"), "all twins of the template would write one register", hint, key=True)
     _check_values(findings, path, output)
+    _check_held(findings, (*path, "fallback"), output, output.fallback)
+    if output.register is not None and not output.register.enum:  # else only its values are written
+        for k, end in enumerate(output.range):
+            _check_held(findings, (*path, "range", k), output, end)
     for key in ("lease", "max_age"):
         positive(findings, (*path, key), getattr(output, key))
     positive(findings, (*path, "read_back", "within"), output.read_back.within)
@@ -114,7 +121,7 @@ def _check_register(findings: Findings, path: Path, register: Register) -> None:
     for key in ("mask", "scale_from"):
         if getattr(register, key) is not None:
             findings.error((*path, key), f"{key} is only for signals", "remove it", key=True)
-    if register.table == "holding" and register.type not in ("bit", *BYTES, "string") and register.mask is None:
+    if register.table == "holding" and _is_number(register) and register.mask is None:
         check_register(findings, path, register)
     elif register.scale == 0:
         nonzero(findings, (*path, "scale"), register.scale)
@@ -128,6 +135,20 @@ def _check_values(findings: Findings, path: Path, output: Output) -> None:
         line, _ = findings.place((*path, "range"))
         message = f"{output.fallback:g} is outside of range [{low:g}, {high:g}] (line {line})"
         findings.error((*path, "fallback"), message, "widen the range or choose a fallback within it")
+
+
+def _check_held(findings: Findings, path: Path, output: Output, value: float) -> None:
+    """Whether the register can hold a value."""
+    register = output.register
+    if register is not None and _is_number(register) and register.scale != 0:
+        findings.attempt(path, lambda: raw_number(value, register))
+
+
+def _is_number(register: Register) -> bool:
+    """Whether it is of a kind that outputs can write."""
+    if register.table == "coil":
+        return register.type == "bit"
+    return register.type not in ("bit", *BYTES, "string")
 
 
 def _check_states(findings: Findings, path: Path, twin: Twin, output: Output) -> None:
@@ -168,9 +189,11 @@ def _check_rule(findings: Findings, path: Path, twin: Twin, rule: Rule) -> None:
     if output is None:
         return
     for key, value in (("to", rule.to), ("otherwise", rule.otherwise)):
-        if isinstance(value, float) and not output.range[0] <= value <= output.range[1]:
-            low, high = output.range
+        low, high = output.range
+        if isinstance(value, float) and not low <= value <= high:
             findings.error((*path, key), f"{value:g} is outside of the output's range [{low:g}, {high:g}]")
+        elif isinstance(value, float):
+            _check_held(findings, (*path, key), output, value)
 
 
 def _distinct_rules(findings: Findings, path: Path, twin: Twin) -> None:
@@ -179,65 +202,6 @@ def _distinct_rules(findings: Findings, path: Path, twin: Twin) -> None:
         if rule.name in seen:
             findings.error((*path, k, "name"), f"a rule {rule.name} exists already", "give each its own name")
         seen.add(rule.name)
-
-
-# ---- who writes where
-
-
-def _check_overlaps(findings: Findings) -> None:
-    """Two outputs that write one place, and registers that are read as something else than what is written."""
-    written: dict[object, tuple[Path, str]] = {}
-    extents: list[tuple[Extent, Path, str]] = []
-    urls = {s.name: (s.url, s.unit) for s in findings.config.sources if isinstance(s, ModbusSource)}
-    for i, twin in enumerate(findings.config.twins):
-        for name, output in twin.outputs.items():
-            path: Path = ("twins", i, "outputs", name)
-            shown = f"{twin.name}/{name}"
-            if output.topic is not None:
-                key = (output.source, output.topic)
-                if key in written:
-                    _both(findings, (*path, "topic"), written[key], "writes the same topic")
-                written.setdefault(key, ((*path, "topic"), shown))
-            if output.register is not None and output.source in urls:
-                extent = _extent(output.register, urls[output.source])
-                for other, place, who in extents:
-                    if _overlap(extent, other):
-                        _both(findings, (*path, "register"), (place, who), "writes the same register")
-                extents.append((extent, (*path, "register"), shown))
-    _check_read_otherwise(findings, urls)
-
-
-def _check_read_otherwise(findings: Findings, urls: dict[str, tuple[str, int]]) -> None:
-    signals = [
-        (_extent(s.register, urls[s.source]), ("twins", i, "signals", name, "register"), f"{t.name}/{name}", s.register)
-        for i, t in enumerate(findings.config.twins)
-        for name, s in t.signals.items()
-        if s.register is not None and s.source in urls
-    ]
-    for i, twin in enumerate(findings.config.twins):
-        for name, output in twin.outputs.items():
-            if output.register is None or output.source not in urls:
-                continue
-            mine = _extent(output.register, urls[output.source])
-            for extent, place, who, register in signals:
-                same = (register.type, register.order) == (output.register.type, output.register.order)
-                if _overlap(mine, extent) and not (same and extent == mine):
-                    _both(findings, ("twins", i, "outputs", name, "register"), (place, who), "reads it otherwise")
-
-
-def _extent(register: Register, device: tuple[str, int]) -> Extent:
-    url, unit = device
-    return (url, unit, register.table, *value_extent(register))
-
-
-def _overlap(a: Extent, b: Extent) -> bool:
-    return a[:3] == b[:3] and a[3] < b[4] and b[3] < a[4]
-
-
-def _both(findings: Findings, path: Path, other: tuple[Path, str], what: str) -> None:
-    place, who = other
-    line, _ = findings.place(place)
-    findings.error(path, f"{who} {what} (line {line})", "let each register or topic have one meaning and one writer")
 
 
 # ---- commands

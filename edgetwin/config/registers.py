@@ -5,6 +5,8 @@ The arithmetic is in :mod:`edgetwin.kernels.registers`.
 
 from __future__ import annotations
 
+import struct
+
 from edgetwin.config.schema import Register
 from edgetwin.errors import ConfigError
 
@@ -15,6 +17,9 @@ SIGNED = {"int8": 8, "int16": 16, "int32": 32, "int48": 48, "int64": 64}
 FLOATS = {"float16": 16, "float32": 32, "float64": 64}
 BCD = {"bcd16": 16, "bcd32": 32}
 """Bits of each type, by what they mean."""
+
+FLOAT_FORMATS = {"float16": ">e", "float32": ">f", "float64": ">d"}
+"""For :mod:`struct`, most significant byte first."""
 
 BITS = UNSIGNED | SIGNED | FLOATS | BCD
 WORDS = {kind: (bits + 15) // 16 for kind, bits in BITS.items()}
@@ -102,3 +107,37 @@ def whole_range(kind: str) -> tuple[int, int]:
     if kind in BCD:
         return 0, 10 ** (BCD[kind] // 4) - 1
     return 0, (1 << UNSIGNED[kind]) - 1
+
+
+def raw_number(value: float, register: Register) -> float:
+    """The number that stands for ``value`` in the device, whole unless the type is a float; ConfigError when the
+    register (or the coil) cannot hold it."""
+    kind = register.type
+    raw = (value - register.offset) / register.scale
+    if register.enum:
+        raw = _choice(raw, value, register)
+    if kind in FLOATS:
+        try:
+            struct.pack(FLOAT_FORMATS[kind], raw)
+        except OverflowError:
+            raise _unfit(value, kind) from None
+    else:
+        low, high = whole_range(kind)
+        raw = round(raw)
+        if not low <= raw <= high:
+            raise _unfit(value, kind)
+    if raw in sentinels(register):
+        hint = "the number means no value to the device"
+        raise ConfigError(f"{value:g} would be written as {raw:g}, which is listed as invalid", hint=hint)
+    return raw
+
+
+def _choice(raw: float, value: float, register: Register) -> float:
+    for key, meant in enum_keys(register).items():
+        if abs(meant - raw) <= 1e-9 * max(1.0, abs(raw)):
+            return key
+    raise ConfigError(f"{value:g} is none of the values of enum", hint="take one of those that the output lists")
+
+
+def _unfit(value: float, kind: str) -> ConfigError:
+    return ConfigError(f"{value:g} does not fit into {kind}", hint="check type, scale, offset and range of the output")

@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 
 from edgetwin.clock import NS
+from edgetwin.config.registers import raw_number
 from edgetwin.control.conditions import holds
 from edgetwin.control.output import Output
 from edgetwin.control.records import Command, Decision, Outlook, Step
+from edgetwin.errors import ConfigError
 from edgetwin.records import Quality
 
 SKEW_NS = NS
@@ -66,7 +68,14 @@ def _range(command: Command, output: Output, _outlook: Outlook, _now_ns: int) ->
     low, high = output.spec.range
     if not math.isfinite(command.value):
         return "the value is not a finite number"
-    return "" if low <= command.value <= high else f"{command.value:g} is outside of {low:g} to {high:g}"
+    if not low <= command.value <= high:
+        return f"{command.value:g} is outside of {low:g} to {high:g}"
+    if output.spec.register is not None:
+        try:
+            raw_number(command.value, output.spec.register)
+        except ConfigError as exc:
+            return exc.message
+    return ""
 
 
 def _rate(command: Command, output: Output, _outlook: Outlook, now_ns: int) -> str:

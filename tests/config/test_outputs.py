@@ -51,6 +51,11 @@ def test_nothing_to_say() -> None:
         ("{address: 10}, range", "{address: 10, scale_from: 11}, range", "register.scale_from: scale_from is only for signals"),
         ("{address: 10}, range", "{address: 10, enum: {on: 1}}, range", "register.enum: 'on' is not what uint16 can hold"),
         ("{address: 10}, range", "{address: 10, invalid: [-1]}, range", "register.invalid: -1 is not what uint16 can hold"),
+        ("range: [0, 100]", "range: [-1, 70000]", "12:59: twins[0].outputs.fan.range[0]: -1 does not fit into uint16"),
+        ("range: [0, 100]", "range: [-1, 70000]", "12:63: twins[0].outputs.fan.range[1]: 70000 does not fit into uint16"),
+        ("{address: 10}, range", "{address: 10, enum: {0: 0, 1: 80}}, range", "fan.fallback: 50 is none of the values of enum"),
+        ("{address: 10}, range", "{address: 10, invalid: [80]}, range", "rules[0].to: 80 would be written as 80, which is listed"),
+        ("{address: 10}, range", "{address: 10, table: coil, type: bit}, range", "fan.range[1]: 100 does not fit into bit"),
         ("{address: 10}, range", "{address: 9, type: int32}, range", "oven/F reads it otherwise (line 10)"),
         ("{address: 10}, range", "{address: 10, type: int16}, range", "oven/F reads it otherwise (line 10)"),
         ('"T < 90"', '"Q < 90"', "outputs.fan.interlock: unknown name 'Q'"),
@@ -83,6 +88,25 @@ def test_two_writers_of_one_register_are_both_named() -> None:
     other = "      heater: {source: plc, register: {address: 9, type: float32}, range: [0, 1], fallback: 0}\n    rules:"
     (line, *_) = [x for x in lines(PLANT.replace("    rules:", other, 1)) if "same register" in x]
     assert "twins[0].outputs.heater.register: oven/fan writes the same register (line 12)" in line
+
+
+def test_two_sources_of_one_device_write_one_register() -> None:
+    """Whether the URL names the port or not; another unit is another device."""
+    more = '  - {name: same, kind: modbus, url: "modbus+tcp://127.0.0.1:502"}\ntwins:'
+    text = PLANT.replace("twins:", more, 1)
+    for unit, said in (("", 1), (", unit: 2", 0)):
+        register = f"{{address: 10{unit}}}"
+        other = f"      heater: {{source: same, register: {register}, range: [0, 1], fallback: 0}}\n    rules:"
+        assert (
+            sum("oven/fan writes the same register" in x for x in lines(text.replace("    rules:", other, 1))) == said
+        )
+
+
+def test_nobody_answers_a_broadcast() -> None:
+    text = PLANT.replace("modbus+tcp://127.0.0.1", "modbus+rtu:///dev/ttyS0").replace(
+        "{address: 10}, range", "{address: 10, unit: 0}, range"
+    )
+    assert [x for x in lines(text) if "outputs.fan.register.unit: unit 0 is broadcast" in x]
 
 
 def test_a_template_needs_its_name_in_the_topic() -> None:

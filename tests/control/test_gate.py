@@ -44,6 +44,16 @@ def test_range(value: float) -> None:
     assert stopped(output(), replace(COMMAND, value=value)) is Step.RANGE
 
 
+@pytest.mark.parametrize(
+    ("register", "value"),
+    [({"enum": {"0": 0, "1": 80}}, 50.0), ({"scale": 0.001}, 99.0), ({"invalid": [50]}, 50.0)],
+)
+def test_a_value_that_the_register_cannot_hold(register: dict[str, Any], value: float) -> None:
+    out = output(topic=None, register={"address": 10, **register})
+    assert stopped(out, replace(COMMAND, value=value)) is Step.RANGE
+    assert stopped(out, replace(COMMAND, value=0.0)) is None
+
+
 def test_rate() -> None:
     out = output(rate=10.0)
     out.written, out.written_ns = 20.0, NOW - 2 * NS

@@ -6,15 +6,13 @@ import struct
 
 import numpy as np
 
-from edgetwin.config.registers import BCD, BITS, SIGNED, enum_keys, sentinels, whole_range
+from edgetwin.config.registers import BCD, BITS, FLOAT_FORMATS, FLOATS, SIGNED, raw_number
 from edgetwin.config.schema import ModbusSource, Register
-from edgetwin.errors import ControlError
+from edgetwin.errors import ConfigError, ControlError
 from edgetwin.kernels.registers import ORDERS
 from edgetwin.sources.modbus.bindings import Binding, make_block
 from edgetwin.sources.modbus.frames import FramingError, LinkError, RefusalError, WrongAnswerError
 from edgetwin.sources.modbus.link import Link
-
-_FLOATS = {"float16": ">e", "float32": ">f", "float64": ">d"}
 
 
 class ModbusWriter:
@@ -33,7 +31,7 @@ class ModbusWriter:
     def resolution(self) -> float:
         """Largest difference between a value and what the register holds for it; of floats, the last one written."""
         r = self._register
-        if r.enum or r.type in _FLOATS:
+        if r.enum or r.type in FLOATS:
             return self._rounding
         return abs(r.scale) / 2
 
@@ -63,46 +61,21 @@ class ModbusWriter:
 
 def words(value: float, register: Register) -> list[int]:
     """The registers (or the coil) that stand for ``value``; ControlError when its type cannot hold it."""
-    raw = (value - register.offset) / register.scale
-    if register.enum:
-        raw = _choice(raw, value, register)
+    try:
+        raw = raw_number(value, register)
+    except ConfigError as exc:
+        raise ControlError(exc.message, hint=exc.hint) from None
     if register.table == "coil":
-        return [int(raw >= 0.5)]
-    data = _bytes(raw, value, register)
+        return [int(raw)]
+    data = _bytes(raw, register.type)
     low_word_first, low_byte_first = ORDERS[register.order]
     found = [int.from_bytes(data[k : k + 2], "little" if low_byte_first else "big") for k in range(0, len(data), 2)]
     return found[::-1] if low_word_first else found
 
 
-def _choice(raw: float, value: float, register: Register) -> float:
-    """The number that stands for ``value`` in the device."""
-    for key, meant in enum_keys(register).items():
-        if abs(meant - raw) <= 1e-9 * max(1.0, abs(raw)):
-            return key
-    raise ControlError(f"{value:g} is none of the values of enum", hint="write one of those the output lists")
-
-
-def _bytes(raw: float, value: float, register: Register) -> bytes:
+def _bytes(raw: float, kind: str) -> bytes:
     """Most significant byte first."""
-    kind = register.type
-    if kind in _FLOATS:
-        try:
-            data = struct.pack(_FLOATS[kind], raw)
-        except OverflowError:
-            raise _unfit(value, kind) from None
-    else:
-        low, high = whole_range(kind)
-        raw = round(raw)
-        if not low <= raw <= high:
-            raise _unfit(value, kind)
-        size = BITS[kind] // 8
-        digits = int(str(raw), 16) if kind in BCD else raw
-        data = digits.to_bytes(size, "big", signed=kind in SIGNED)
-    if raw in sentinels(register):
-        hint = "the number means no value to the device"
-        raise ControlError(f"{value:g} would be written as {raw:g}, which is listed as invalid", hint=hint)
-    return data
-
-
-def _unfit(value: float, kind: str) -> ControlError:
-    return ControlError(f"{value:g} does not fit into {kind}", hint="check scale and range of the output")
+    if kind in FLOATS:
+        return struct.pack(FLOAT_FORMATS[kind], raw)
+    number = int(str(int(raw)), 16) if kind in BCD else int(raw)
+    return number.to_bytes(BITS[kind] // 8, "big", signed=kind in SIGNED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from edgetwin.cli.command import add_target, post, report
+from edgetwin.cli.command import add_target, ask, report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,4 +18,4 @@ def run(args: argparse.Namespace) -> int:
     from urllib.parse import quote
 
     verb = "disarm" if args.disarm else "arm"
-    return report(post(args, f"outputs/{quote(args.output, safe='')}/{verb}", {}))
+    return report(ask(args, f"outputs/{quote(args.output, safe='')}/{verb}", {}))

@@ -10,7 +10,6 @@ import argparse
 import sys
 import uuid
 from pathlib import Path
-from typing import Any
 
 TIMEOUT_S = 30.0
 
@@ -42,52 +41,38 @@ def run(args: argparse.Namespace) -> int:
         "issued": datetime.now(UTC).isoformat(),
         "ttl": args.ttl,
     }
-    return report(post(args, "commands", body))
+    return report(ask(args, "commands", body))
 
 
-def report(answer: tuple[int, Any]) -> int:
+def report(answer: tuple[int, bytes]) -> int:
     """Print an answer; the exit code."""
     import msgspec
 
     status, body = answer
-    print(
-        msgspec.json.format(msgspec.json.encode(body), indent=2).decode(),
-        file=sys.stdout if status < 300 else sys.stderr,
-    )
+    try:
+        text = msgspec.json.format(body, indent=2).decode()
+    except msgspec.DecodeError:
+        text = f"HTTP {status}: is this the URL of edgetwin's HTTP API?"
+    print(text, file=sys.stdout if status < 300 else sys.stderr)
     return 0 if status < 300 else 1
 
 
-def post(args: argparse.Namespace, path: str, body: object) -> tuple[int, Any]:
-    """POST to the daemon: status and JSON. EdgetwinError when it cannot be reached."""
+def ask(args: argparse.Namespace, path: str, body: object) -> tuple[int, bytes]:
+    """POST to the daemon, below the twin: status and body. EdgetwinError when it cannot be reached."""
     import json
-    import urllib.error
-    import urllib.request
     from urllib.parse import quote
 
-    from edgetwin.errors import EdgetwinError
+    from edgetwin.cli.gateway import post
 
     url, token = daemon(args)
-    request = urllib.request.Request(
-        f"{url}/api/v1/twins/{quote(args.twin, safe='')}/{path}",
-        json.dumps(body).encode(),
-        {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+    return post(
+        url, f"twins/{quote(args.twin, safe='')}/{path}", json.dumps(body).encode(), token=token, timeout_s=TIMEOUT_S
     )
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
-            return response.status, json.load(response)
-    except urllib.error.HTTPError as exc:
-        text = exc.read()
-        try:
-            return exc.code, json.loads(text)
-        except ValueError:
-            return exc.code, {"detail": text[:200].decode(errors="replace")}
-    except (OSError, ValueError) as exc:
-        reason = getattr(exc, "reason", exc)
-        raise EdgetwinError(f"the daemon at {url} cannot be reached: {reason}", hint="does it run?") from exc
 
 
 def daemon(args: argparse.Namespace) -> tuple[str, str]:
     """URL and token of the daemon. ConfigError when they cannot be found."""
+    from edgetwin.config.credentials import read_token
     from edgetwin.config.load import load
     from edgetwin.config.urls import listen_address
     from edgetwin.errors import ConfigError
@@ -95,25 +80,17 @@ def daemon(args: argparse.Namespace) -> tuple[str, str]:
     if args.daemon.startswith(("http://", "https://")):
         if not args.token_file:
             raise ConfigError("a token is needed", hint="add --token-file FILE")
-        return args.daemon.rstrip("/"), _secret(Path(args.token_file))
+        return args.daemon, read_token(args.token_file, Path())
     path = Path(args.daemon)
     config = load(path)
     if config.http is None:
         raise ConfigError("the daemon has no HTTP", path="http", file=str(path), hint="give it http.listen")
     host, port = listen_address(config.http.listen)
-    file = args.token_file or config.commands.token_file
-    if not file:
+    if args.token_file:
+        token = read_token(args.token_file, Path())
+    elif config.commands.token_file:
+        token = read_token(config.commands.token_file, path.parent)
+    else:
         raise ConfigError("there is no token", path="commands.token_file", file=str(path), hint="set it")
-    token = _secret(Path(file) if args.token_file else path.parent / file)
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
     return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}", token
-
-
-def _secret(path: Path) -> str:
-    from edgetwin.config.environment import read_secret
-    from edgetwin.errors import ConfigError
-
-    try:
-        return read_secret(path)
-    except OSError as exc:
-        raise ConfigError(f"cannot read {path}: {exc.strerror}", hint="check the path and its permissions") from exc

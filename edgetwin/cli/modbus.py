@@ -42,7 +42,11 @@ def run(args: argparse.Namespace) -> int:
         message = f"unit {args.unit} gives none of the addresses {args.range}"
         raise EdgetwinError(message, hint="try another --range, --table or --unit")
     if args.out is not None:
-        args.out.write_text(text, encoding="utf-8")
+        try:
+            args.out.write_text(text, encoding="utf-8")
+        except OSError as exc:
+            sys.stdout.write(text)  # what took minutes is not thrown away
+            raise EdgetwinError(f"{args.out} cannot be written ({exc.strerror})") from exc
         _say(f"written to {args.out}; try `edgetwin check {args.out}`")
     else:
         sys.stdout.write(text)

@@ -63,21 +63,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _ask(base: str, twin: str, body: bytes) -> bytes:
     """The answer of a running gateway."""
-    from urllib.error import HTTPError, URLError
     from urllib.parse import quote
-    from urllib.request import Request, urlopen
 
-    from edgetwin.errors import EdgetwinError
+    from edgetwin.cli.gateway import post
 
-    url = f"{base.rstrip('/')}/api/v1/twins/{quote(twin, safe='')}/simulate"
-    try:
-        with urlopen(Request(url, body, {"Content-Type": "application/json"})) as answer:
-            return bytes(answer.read())
-    except HTTPError as exc:
-        raise _refused(exc.code, exc.read()) from exc
-    except (OSError, URLError, ValueError) as exc:
-        reason = getattr(exc, "reason", exc)
-        raise EdgetwinError(f"{base} cannot be asked ({reason})", hint="name the URL of a running gateway") from exc
+    status, answer = post(base, f"twins/{quote(twin, safe='')}/simulate", body)
+    if status != 200:
+        raise _refused(status, answer)
+    return answer
 
 
 def _refused(status: int, body: bytes) -> Exception:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path as FilePath
 
 from edgetwin.config.check_files import positive
 from edgetwin.config.check_modbus import check_unit
 from edgetwin.config.check_registers import check_register, nonzero
 from edgetwin.config.check_writers import check_writers
-from edgetwin.config.credentials import secret
+from edgetwin.config.credentials import read_secret_file, read_token
 from edgetwin.config.expressions import parse, parse_condition
 from edgetwin.config.findings import Findings
 from edgetwin.config.models import state_names
@@ -18,7 +20,7 @@ from edgetwin.config.schema import ModbusSource, MqttSource, Output, Register, R
 from edgetwin.config.topics import topic_placeholders
 from edgetwin.errors import ConfigError
 
-TOKEN_CHARS_MIN = 32
+SECRET_CHARS_MIN = 32
 _WRITABLE = ("holding", "coil")
 
 
@@ -209,10 +211,11 @@ def _distinct_rules(findings: Findings, path: Path, twin: Twin) -> None:
 
 def _check_commands(findings: Findings, base_dir: FilePath) -> None:
     commands = findings.config.commands
-    if commands.token_file is not None:
-        _check_secret(findings, ("commands", "token_file"), commands.token_file, base_dir, TOKEN_CHARS_MIN)
+    token = commands.token_file
+    if token is not None:
+        _check_secret(findings, ("commands", "token_file"), lambda: read_token(token, base_dir))
     for name, file in commands.keys.items():
-        _check_secret(findings, ("commands", "keys", name), file, base_dir, TOKEN_CHARS_MIN)
+        _check_secret(findings, ("commands", "keys", name), partial(read_secret_file, file, base_dir))
     positive(findings, ("commands", "ttl_max"), commands.ttl_max)
     mqtt = [s.name for s in findings.config.sources if isinstance(s, MqttSource)]
     if commands.source is not None and commands.source not in mqtt:
@@ -224,8 +227,9 @@ def _check_commands(findings: Findings, base_dir: FilePath) -> None:
         findings.error(("commands", "keys"), "keys are for commands over MQTT", "add source:", key=True)
 
 
-def _check_secret(findings: Findings, path: Path, file: str, base_dir: FilePath, least: int) -> None:
+def _check_secret(findings: Findings, path: Path, read: Callable[[], str]) -> None:
     """The secret is there and long enough; it is never shown."""
-    text = findings.attempt(path, lambda: secret(file, base_dir))
-    if text is not None and len(text) < least:
-        findings.error(path, f"the secret is shorter than {least} characters", "make one with: openssl rand -hex 32")
+    text = findings.attempt(path, read)
+    if text is not None and len(text) < SECRET_CHARS_MIN:
+        hint = "make one with: openssl rand -hex 32"
+        findings.error(path, f"the secret is shorter than {SECRET_CHARS_MIN} characters", hint)

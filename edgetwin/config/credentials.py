@@ -20,7 +20,7 @@ def password_of(record: MqttSource | MqttUplink, base_dir: Path) -> str | None:
         return record.password
     if record.password_file is None:
         return endpoint(record.url).password
-    return secret(record.password_file, base_dir)
+    return read_secret_file(record.password_file, base_dir)
 
 
 def token_of(record: HttpsUplink, base_dir: Path) -> str | None:
@@ -28,23 +28,25 @@ def token_of(record: HttpsUplink, base_dir: Path) -> str | None:
     file holds what no header can."""
     if record.token is not None or record.token_file is None:
         return record.token
-    token = secret(record.token_file, base_dir)
+    return read_token(record.token_file, base_dir)
+
+
+def read_token(name: str, base_dir: Path) -> str:
+    """The bearer token in a file. ConfigError when it cannot be read or holds what no header can."""
+    token = read_secret_file(name, base_dir)
     if not token.isascii() or not token.isprintable():
-        raise ConfigError(f"{record.token_file} does not hold a token", hint="one line of printable ASCII")
+        raise ConfigError(f"{name} does not hold a token", hint="one line of printable ASCII")
     return token
 
 
-def secret(name: str, base_dir: Path) -> str:
-    """The secret in the file ``name``, relative to ``base_dir``. ConfigError, which names the file and never its
-    content, when it cannot be read."""
+def read_secret_file(name: str, base_dir: Path) -> str:
+    """The secret in a file. ConfigError, which never holds the secret, when it cannot be read."""
     try:
         return read_secret(base_dir / name)
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "not a path"
-        raise ConfigError(
-            f"cannot read {name}: {reason}",
-            hint="the path is relative to the configuration file; check its permissions",
-        ) from exc
+        hint = "the path is relative to the configuration file; check its permissions"
+        raise ConfigError(f"cannot read {name}: {reason}", hint=hint) from exc
 
 
 def username_of(record: MqttSource | MqttUplink) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgetwin.config.check_connections import KEEPALIVE_MAX_S, SESSION_EXPIRY_MAX_S
 from edgetwin.config.check_files import FILE_HINT, check_client_tls, check_file
-from edgetwin.config.credentials import secret
+from edgetwin.config.credentials import read_secret_file
 from edgetwin.config.findings import Collector
 from edgetwin.config.load import InvalidConfigError, load_as
 from edgetwin.config.places import Path as KeyPath
@@ -74,7 +74,7 @@ def _check_http(findings: Collector, http: HttpFrames, base: Path) -> None:
 
 def _check_password(findings: Collector, path: KeyPath, name: str | None, base: Path) -> None:
     if name is not None:
-        findings.attempt(path, lambda: secret(name, base))
+        findings.attempt(path, lambda: read_secret_file(name, base))
 
 
 def _check_span(findings: Collector, path: KeyPath, seconds: float, longest: int) -> None:

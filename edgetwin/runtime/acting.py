@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from edgetwin.config.credentials import password_of
-from edgetwin.config.environment import read_secret
+from edgetwin.config.credentials import password_of, read_secret_file, read_token
 from edgetwin.config.models import state_names
 from edgetwin.config.schema import ModbusSource, MqttSource, Output
 from edgetwin.control.audit import Audit
@@ -44,11 +43,12 @@ class Acting:
 
     def __init__(self, daemon: Daemon, state_dir: Path | None) -> None:
         config = daemon.config
-        self.token = read_secret(daemon.base / config.commands.token_file) if config.commands.token_file else None
+        commands = config.commands
+        self.token = read_token(commands.token_file, daemon.base) if commands.token_file else None
         self._daemon = daemon
         self._audit = Audit(state_dir)
         self.controller = Controller(daemon.clock, self._audit, self._outlook, self._tell)
-        self._keys = {name: read_secret(daemon.base / file).encode() for name, file in config.commands.keys.items()}
+        self._keys = {name: read_secret_file(file, daemon.base).encode() for name, file in commands.keys.items()}
         self._limiter = RateLimiter(every_s=10.0, keys_max=16, clock=daemon.clock)
         self._connections: dict[str, ControlConnection] = {}
         self._links: list[Link] = []
@@ -56,7 +56,6 @@ class Acting:
             if isinstance(source, MqttSource) and self._is_used(source.name):
                 password = password_of(source, daemon.base)
                 self._connections[source.name] = ControlConnection(source, config.gateway, password, daemon.base)
-        commands = config.commands
         if commands.source is not None:
             topic = substitute(commands.topic, {"gateway": config.gateway})
             self._connections[commands.source].listen(topic, self._take)

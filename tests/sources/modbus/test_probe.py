@@ -201,6 +201,15 @@ async def test_a_device_without_these_addresses_is_an_error(capsys: Any) -> None
     assert "gives none of the addresses" in capsys.readouterr().err
 
 
+async def test_a_draft_that_cannot_be_written_is_printed(tmp_path: Path, capsys: Any) -> None:
+    port = free_port()
+    async with serving(SimDevice(1, [SimData(5, values=[1, 2], datatype=DataType.REGISTERS)]), port):
+        assert await probe(port, "--range", "0-20", "--out", str(tmp_path / "none" / "draft.yaml")) == 1
+    told = capsys.readouterr()
+    assert "draft.yaml cannot be written (No such file or directory)" in told.err
+    assert f"modbus+tcp://{HOST}:{port}" in told.out
+
+
 async def test_nobody_there_is_an_error(capsys: Any) -> None:
     assert await probe(free_port()) == 1
     assert "cannot connect" in capsys.readouterr().err

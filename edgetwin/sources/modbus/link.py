@@ -185,29 +185,6 @@ class Link:
         request = write_request(unit, table, address, values, single=single)
         return await self.request(request, timeout_s=timeout_s, urgent=True)
 
-    async def write_and_read_back(
-        self,
-        unit: int,
-        table: str,
-        address: int,
-        values: Sequence[int],
-        *,
-        timeout_s: float,
-        single: bool | None = None,
-        settle_s: float = 0.0,
-    ) -> Words:
-        """:meth:`write`, then, ``settle_s`` later, what the device holds there. What may differ is the caller's to say.
-
-        A LinkError of the reading has ``sent`` set, as the write has gone out.
-        """
-        await self.write(unit, table, address, values, timeout_s=timeout_s, single=single)
-        try:
-            await asyncio.sleep(settle_s)
-            return await self.read(unit, table, address, len(values), timeout_s=timeout_s, urgent=True)
-        except LinkError as exc:
-            exc.sent = True
-            raise
-
     async def request(self, request: Request, *, timeout_s: float, urgent: bool = False) -> Answer:
         """One request and its checked answer. ``timeout_s`` bounds the connecting, and the wait for the answer."""
         await self._turns.take(urgent=urgent)

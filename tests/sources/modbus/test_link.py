@@ -69,7 +69,8 @@ def test_writes_are_echoed_and_read_back(kind: str) -> None:
 
     async def act(link: Link, loop: VirtualLoop, network: Network) -> None:
         for table, values in (("holding", [7]), ("holding", [1, 65535]), ("coil", [1]), ("coil", [1, 0, 1])):
-            words = await link.write_and_read_back(1, table, 5, values, timeout_s=TIMEOUT_S)
+            await link.write(1, table, 5, values, timeout_s=TIMEOUT_S)
+            words = await link.read(1, table, 5, len(values), timeout_s=TIMEOUT_S)
             assert words.values.tolist() == values
         await link.write(1, "holding", 9, [3], timeout_s=TIMEOUT_S, single=False)
         await link.write(1, "holding", 9, [3], timeout_s=TIMEOUT_S)

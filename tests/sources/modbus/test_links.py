@@ -81,7 +81,8 @@ async def test_every_kind_of_write(peer: Peer) -> None:
         for table, values in (("holding", [7]), ("holding", [1, 65535, 0]), ("coil", [1]), ("coil", [1, 0, 1])):
             for single in (None, False):
                 for sent in (values, [1 - v if table == "coil" else v ^ 1 for v in values]):
-                    words = await link.write_and_read_back(1, table, 50, sent, timeout_s=5, single=single)
+                    await link.write(1, table, 50, sent, timeout_s=5, single=single)
+                    words = await link.read(1, table, 50, len(sent), timeout_s=5)
                     assert words.values.tolist() == sent
         words = await link.read(1, "holding", 53, 1, timeout_s=5)
         assert words.values.tolist() == [peer.value(1, "holding", 53)]  # nothing else was touched

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgetwin.config.durations import parse_duration
-from edgetwin.errors import ConfigError, EdgetwinError
+from edgetwin.cli.arguments import duration
+from edgetwin.errors import EdgetwinError
 from edgetwin.runtime import logs
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dir", type=Path, metavar="DIR", help="where the configuration, the state and the log go")
     parser.add_argument(
-        "--duration", type=_duration, metavar="TIME", help="stop after this time, e.g. 10s (default: Ctrl-C)"
+        "--duration", type=duration, metavar="TIME", help="stop after this time, e.g. 10s (default: Ctrl-C)"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="what is random in the plant (default: 0)")
 
@@ -83,10 +83,3 @@ async def _until_stopped(
     loop.add_signal_handler(signal.SIGTERM, stop_with, 0)
     await scenario(options, stop, lambda text: print(text, flush=True))
     return status
-
-
-def _duration(text: str) -> float:
-    try:
-        return parse_duration(text)
-    except ConfigError as exc:
-        raise argparse.ArgumentTypeError(str(exc)) from exc

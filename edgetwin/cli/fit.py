@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from edgetwin.cli.arguments import duration
+
 if TYPE_CHECKING:
     from edgetwin.config.schema import Config
     from edgetwin.fit.run import Result
@@ -28,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--files", type=Path, nargs="+", default=[], metavar="FILE", help="recordings in place of the configured one")
     add("--from", dest="start", type=_time, metavar="TIME", help="first instant, ISO 8601 with a zone")
     add("--to", dest="end", type=_time, metavar="TIME", help="instant before which the data end")
-    add("--gap", type=_duration, metavar="1h", help="a longer silence starts a new stretch")
+    add("--gap", type=duration, metavar="1h", help="a longer silence starts a new stretch")
     add("--validate", type=_fraction, default=0.0, metavar="0.2", help="share at the end that judges and is not fitted")
     add("--starts", type=_count, default=2, metavar="N", help="climbs from different points (default 2)")
     add("--keep-outliers", action="store_true", help="fit samples beyond the gate too")
@@ -174,16 +176,6 @@ def _time(text: str) -> int:
         return parse_time(text)
     except PayloadError as exc:
         raise argparse.ArgumentTypeError(str(exc)) from exc
-
-
-def _duration(text: str) -> float:
-    from edgetwin.config.durations import parse_duration
-    from edgetwin.errors import ConfigError
-
-    try:
-        return parse_duration(text)
-    except ConfigError as exc:
-        raise argparse.ArgumentTypeError(f"{text!r} {exc}") from exc
 
 
 def _fraction(text: str) -> float:

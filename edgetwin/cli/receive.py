@@ -16,9 +16,8 @@ from pathlib import Path
 
 import structlog
 
+from edgetwin.cli.arguments import duration
 from edgetwin.clock import NS, Clock, SystemClock
-from edgetwin.config.durations import parse_duration
-from edgetwin.errors import ConfigError
 from edgetwin.receive.check import load
 from edgetwin.receive.config import ReceiverConfig
 from edgetwin.receive.deadletters import DeadLetters
@@ -40,7 +39,7 @@ DONE, INTERRUPTED = 0, 130
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument("config", metavar="CONFIG", help="the receiver's YAML file")
-    parser.add_argument("--idle-exit", metavar="TIME", type=_duration, help="stop after so long without a frame, as 5s")
+    parser.add_argument("--idle-exit", metavar="TIME", type=duration, help="stop after so long without a frame, as 5s")
     parser.add_argument(
         "--share", metavar="I/N", type=_share, help="look after part I (from 0) of N of the gateways, as 0/4"
     )
@@ -56,13 +55,6 @@ def run(args: argparse.Namespace) -> int:
     idle_s = config.idle_exit if args.idle_exit is None else args.idle_exit
     with state_lock(folder):
         return loop.run(_receive(config, folder, path.parent, share, idle_s))
-
-
-def _duration(text: str) -> float:
-    try:
-        return parse_duration(text)
-    except ConfigError as exc:
-        raise argparse.ArgumentTypeError(str(exc)) from exc
 
 
 def _share(text: str) -> Share:

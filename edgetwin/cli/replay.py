@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgetwin.cli.arguments import duration
+
 if TYPE_CHECKING:
     from edgetwin.replay.run import Result
 
@@ -14,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("config", type=Path, help="the YAML file; its csv sources are run")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the results")
-    parser.add_argument("--every", type=_duration, metavar="1s", help="states.csv on a grid, not at the sample times")
+    parser.add_argument("--every", type=_period, metavar="1s", help="states.csv on a grid, not at the sample times")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,14 +37,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _duration(text: str) -> float:
-    from edgetwin.config.durations import parse_duration
-    from edgetwin.errors import ConfigError
-
-    try:
-        seconds = parse_duration(text)
-    except ConfigError as exc:
-        raise argparse.ArgumentTypeError(f"{text!r} {exc}") from exc
+def _period(text: str) -> float:
+    seconds = duration(text)
     if not seconds > 0:
         raise argparse.ArgumentTypeError("must be longer than 0")
     return seconds

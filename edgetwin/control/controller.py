@@ -148,8 +148,10 @@ class Controller:
         except ControlError as exc:
             self.counts["failed"] += 1
             output.fault = str(exc)
-            await self._record("result", {**data, "outcome": Result.FAILED.value, "error": str(exc)})
-            await self._fall_back(output, f"a write failed: {exc}", disarm=True)
+            try:
+                await self._record("result", {**data, "outcome": Result.FAILED.value, "error": str(exc)})
+            finally:
+                await self._fall_back(output, f"a write failed: {exc}", disarm=True)
             return Result.FAILED
         output.fault = ""
         self.counts["written"] += 1
@@ -231,14 +233,16 @@ class Controller:
             self._busy.discard(key)
 
     async def safe(self, reason: str) -> None:
-        """Bring every output under control to its fallback, all at once: the daemon stops."""
+        """Disarm all outputs, and bring those under control to their fallback, all at once: the daemon stops."""
+        for output in self.outputs.values():
+            output.armed, output.fault = False, output.fault or reason
         async with asyncio.TaskGroup() as tasks:
             for output in self.outputs.values():
                 tasks.create_task(self._let_go(output, reason))
 
     async def _let_go(self, output: Output, reason: str) -> None:
         async with self._turns[output.twin, output.name]:
-            if not output.fallen:
+            if not output.fallen or output.owed:
                 await self._fall_back(output, reason)
 
     async def arm(self, twin: str, name: str, armed: bool, who: str) -> None:
@@ -261,12 +265,13 @@ class Controller:
         output.armed = output.armed and not disarm
         error = ""
         if output.active:
+            output.owed, output.owed_ns = True, self._clock.wall_ns()  # also when this is cancelled
             try:
                 await self._write(output, output.spec.fallback)
             except ControlError as exc:
                 error = str(exc)
                 output.fault = output.fault or error
-            output.owed, output.owed_ns = bool(error), self._clock.wall_ns()
+            output.owed = bool(error)
             self.fallbacks += not error
         if again and error:
             return

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import math
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from aiohttp import hdrs, web
 
@@ -28,6 +31,8 @@ from edgetwin.http.queries import parse_limit, query
 from edgetwin.http.times import format_time
 from edgetwin.http.view import ActingView, DaemonView
 
+T = TypeVar("T")
+
 COMMANDER = "http"
 FAILURES_MAX = 10
 FAILURES_WINDOW_NS = 10 * NS
@@ -44,6 +49,7 @@ class ControlRoutes:
     def __init__(self, view: DaemonView) -> None:
         self._view = view
         self._failures: list[int] = []
+        self._running: set[asyncio.Future[Any]] = set()
 
     async def command(self, request: web.Request) -> web.Response:
         """Judge and carry out one command; the answer comes when the device has been read back."""
@@ -66,7 +72,7 @@ class ControlRoutes:
             await acting.refused(exc, "http")
             raise Problem(400, exc.message, kind="bad-command", hint=exc.hint, step="understood") from None
         try:
-            decision, result = await acting.controller.submit(command)
+            decision, result = await self._to_its_end(acting.controller.submit(command))
         except JournalError as exc:
             raise Problem(503, exc.message, kind="not-audited", hint=exc.hint) from None
         if decision.step is not None:
@@ -111,13 +117,20 @@ class ControlRoutes:
             raise Problem(403, detail, kind="not-local", hint="use 127.0.0.1, as `edgetwin arm` does")
         twin, name = request.match_info["twin"], request.match_info["output"]
         try:
-            await acting.controller.arm(twin, name, armed, f"http {request.remote}")
+            await self._to_its_end(acting.controller.arm(twin, name, armed, f"http {request.remote}"))
         except KeyError:
             raise Problem(404, f"{twin!r} has no output {name!r}", kind="unknown-output") from None
         except JournalError as exc:
             raise Problem(503, exc.message, kind="not-audited", hint=exc.hint) from None
         output = acting.controller.outputs[twin, name]
         return json_response(_output_body(output, self._view.clock.wall_ns()))
+
+    async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """A client that hangs up stops nothing half-way: a write is verified and audited all the same."""
+        task = asyncio.ensure_future(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
 
     # ---- who asks
 

@@ -115,6 +115,22 @@ async def test_nothing_is_written_that_cannot_be_audited(tmp_path: Path) -> None
     assert rig.device.writes == []
 
 
+async def test_a_write_that_failed_falls_back_though_that_cannot_be_audited() -> None:
+    class Full(Audit):
+        async def append(self, kind: str, t_ns: int, data: Any) -> None:
+            if kind == "result":
+                raise JournalError("the disk is full")
+            await super().append(kind, t_ns, data)
+
+    rig = Rig()
+    rig.controller.audit = Full(None)
+    rig.device.echoes_wrongly = True
+    with pytest.raises(JournalError):
+        await rig.controller.submit(rig.command(30.0))
+    assert rig.device.holds == 0.0
+    assert not rig.output.armed
+
+
 # ---- rules
 
 
@@ -171,6 +187,41 @@ async def test_commanders_do_not_fight() -> None:
         rig.see(90)
         await rig.pass_time(0.1)
     assert rig.device.writes == [30.0, 80.0]  # taken over as the lease ran out
+
+
+async def test_a_fallback_that_is_cut_off_is_written_at_the_stop() -> None:
+    """The rounds are cancelled when the daemon stops, whatever they wait for; nothing is accepted after that."""
+
+    class Slow(Device):
+        hangs = False
+
+        async def write(self, value: float) -> None:
+            if self.hangs:
+                await asyncio.Event().wait()
+            await super().write(value)
+
+    device = Slow()
+    rig = Rig(device=device, lease=1.0)
+    await rig.controller.submit(rig.command(30.0))
+    device.hangs = True
+    rig.clock.advance(2 * 10**9)
+
+    async def rounds() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            rig.controller.look_after(tasks)
+
+    running = asyncio.create_task(rounds())
+    while not rig.output.fallen:
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert device.holds == 30.0
+    device.hangs = False
+    await rig.controller.safe("the daemon stops")
+    assert device.holds == 0.0
+    decision, _ = await rig.controller.submit(rig.command(30.0))
+    assert decision.step is Step.ARMED
+    assert "the daemon stops" in decision.reason
 
 
 # ---- crashes

@@ -51,6 +51,8 @@ class Asset:
     def __init__(self, client: aiomqtt.Client) -> None:
         self.client = client
         self.told: list[float] = []
+        self.shows = asyncio.Event()
+        self.shows.set()
         self.answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     async def run(self) -> None:
@@ -58,6 +60,7 @@ class Asset:
             assert isinstance(message.payload, bytes)
             if message.topic.matches("oven/fan/set"):
                 self.told.append(float(message.payload))
+                await self.shows.wait()
                 await self.client.publish("oven/fan/is", message.payload, qos=1)
             else:
                 self.answers.put_nowait(json.loads(message.payload))
@@ -169,6 +172,27 @@ async def test_commands_over_mqtt(broker: Broker, tmp_path: Path) -> None:
         await asset.client.publish(topic, signed(5, 36), qos=1)
         assert {(await asset.answers.get())["id"] for _ in range(2)} == {"m4", "m5"}
         assert asset.told == [30.0, 35.0, 36.0]
+
+
+async def test_a_client_that_hangs_up_leaves_no_write_unverified(broker: Broker, tmp_path: Path) -> None:
+    body = json.dumps({"id": "1", "output": "fan", "value": 30})
+    head = f"POST /api/v1/twins/oven/commands HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
+    async with plant(broker, tmp_path) as (daemon, asset):
+        asset.shows.clear()
+        assert daemon.http_address is not None and daemon.acting is not None
+        _, writer = await asyncio.open_connection(*daemon.http_address)
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        async with asyncio.timeout(20):
+            while asset.told != [30.0]:
+                await asyncio.sleep(0.01)
+            writer.close()
+            await writer.wait_closed()
+            async with aiohttp.ClientSession() as session, session.get(f"{url(daemon)}/healthz"):
+                pass  # by now the server has noticed
+            asset.shows.set()
+            while not daemon.acting.controller.counts["written"]:
+                await asyncio.sleep(0.01)
+        assert daemon.acting.controller.audit.recent[-1].kind == "result"
 
 
 async def test_a_rule_acts_and_an_interlock_stops_it(broker: Broker, tmp_path: Path) -> None:

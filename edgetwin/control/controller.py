@@ -64,6 +64,13 @@ class Controller:
         """One more rule."""
         self._rules.append(rule)
 
+    def clock_stepped(self, step_ns: int) -> None:
+        """The wall clock was wrong and has been set: leases, rates and the ``for`` of rules go on as they were."""
+        for output in self.outputs.values():
+            output.clock_stepped(step_ns)
+        for rule in self._rules:
+            rule.since_ns += step_ns if rule.since_ns else 0
+
     # ---- from one run to the next
 
     def remember(self, entries: Iterable[Entry]) -> None:

@@ -84,9 +84,17 @@ class Output:
         """Whether no further id can be remembered."""
         return len(self.ids) >= IDS_MAX
 
+    def clock_stepped(self, step_ns: int) -> None:
+        """What was noted before is as long ago as it was, and the lease as long."""
+        self.until_ns += step_ns
+        self.owed_ns += step_ns
+        self.written_ns += step_ns if self.written_ns else 0
+        self.writes = deque(t_ns + step_ns for t_ns in self.writes)
+
     def remember(self, command: Command) -> None:
-        """The command's id is used up."""
-        self.ids[command.commander, command.id] = command.issued_ns + command.ttl_ns
+        """The command's id is used up; those of rules are made here and never come again."""
+        if command.origin != "rule":
+            self.ids[command.commander, command.id] = command.issued_ns + command.ttl_ns
 
 
 def make_output(twin: str, name: str, spec: OutputSpec, states: frozenset[str]) -> Output:

@@ -24,7 +24,7 @@ def read_past(entries: Iterable[Entry]) -> dict[str, Past]:
     found: dict[str, Past] = {}
     for entry in entries:
         past = found.setdefault(str(entry.data.get("output", "")), Past())
-        if entry.kind == "decision" and entry.data.get("id") and entry.data.get("used"):
+        if entry.kind == "decision" and entry.data.get("used") and entry.data.get("origin") != "rule":
             past.ids[str(entry.data["commander"]), str(entry.data["id"])] = _integer(entry.data.get("expires"))
         elif entry.kind == "intent":
             past.writes.append(entry.t_ns)

@@ -14,7 +14,7 @@ PERIOD_S = 0.25
 
 
 class Timekeeper:
-    """Polls the daemon's clock and tells the engine what it did; events tell everybody else."""
+    """Polls the daemon's clock and tells the engine and the outputs what it did; events tell everybody else."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
@@ -55,4 +55,6 @@ class Timekeeper:
     def _stepped(self, step: Step) -> None:
         clock, engine = self._daemon.clock, self._daemon.engine
         engine.clock_stepped(step.ns, shift=step.was_wrong)
+        if self._daemon.acting is not None and step.was_wrong:
+            self._daemon.acting.controller.clock_stepped(step.ns)
         engine.tell("clock_stepped", clock.wall_ns(), seconds=step.ns / NS, states_moved=step.was_wrong)

@@ -131,6 +131,22 @@ async def test_a_write_that_failed_falls_back_though_that_cannot_be_audited() ->
     assert not rig.output.armed
 
 
+@pytest.mark.parametrize("step_s", [-7200, 7200])
+async def test_a_clock_that_is_set_makes_no_lease_longer_or_shorter(step_s: int) -> None:
+    rig = Rig(lease=10.0, rate=10.0)
+    rig.output.written, rig.output.written_ns = 0.0, rig.clock.wall_ns() - 10 * 10**9
+    await rig.controller.submit(rig.command(30.0))
+    await rig.pass_time(1)
+    rig.clock.set(rig.clock.wall_ns() + step_s * 10**9)
+    rig.controller.clock_stepped(step_s * 10**9)
+    decision, _ = await rig.controller.submit(rig.command(41.0))
+    assert decision.step is Step.RATE
+    await rig.pass_time(8.9)
+    assert rig.device.writes == [30.0]
+    await rig.pass_time(0.2)
+    assert rig.device.writes == [30.0, 0.0]
+
+
 # ---- rules
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -75,11 +74,6 @@ class Daemon:
                 return response.status == 200
         except (aiohttp.ClientError, TimeoutError):
             return False
-
-
-def run_command(config: Path) -> tuple[str, ...]:
-    """`edgetwin run config`, in this interpreter's environment."""
-    return (sys.executable, "-m", "edgetwin.cli.main", "run", str(config))
 
 
 @asynccontextmanager

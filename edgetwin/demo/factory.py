@@ -15,12 +15,13 @@ import aiohttp
 from edgetwin.clock import SystemClock
 from edgetwin.demo.broker import embedded_broker
 from edgetwin.demo.cloud import Arrived, count_frames
-from edgetwin.demo.daemon import Daemon, run_command, running_daemon
+from edgetwin.demo.daemon import Daemon, running_daemon
 from edgetwin.demo.device import press_controller
 from edgetwin.demo.field import publish_plant
 from edgetwin.demo.plant import DRIFTING, FAILING, MACHINES, OVENS, PRESSES, PUMPS, SCRIPT, STUCK, Plant
 from edgetwin.demo.settings import FRAMES_TOPIC, factory_config
 from edgetwin.errors import EdgetwinError
+from edgetwin.runtime.process import own_command
 
 HTTP_PORT = 8787
 NEWS_EVERY_S = 10.0
@@ -52,7 +53,7 @@ async def run_factory(options: Options, stop: asyncio.Event, say: Say) -> None:
         log = config.with_suffix(".log")
         say(_opening(config, log, mqtt, modbus))
         daemon = await stack.enter_async_context(
-            running_daemon(run_command(config), f"http://127.0.0.1:{http_port}", log)
+            running_daemon(own_command("run", str(config)), f"http://127.0.0.1:{http_port}", log)
         )
         show = Show(plant, mqtt, daemon, say)
         try:

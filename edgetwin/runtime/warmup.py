@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from edgetwin.kernels.topics import Binding, TopicTable
 from edgetwin.model.builtin import BUILTIN
 from edgetwin.model.compiler import compile_model
 from edgetwin.records import Report
+from edgetwin.runtime.process import own_command
 
 log = structlog.get_logger()
 
@@ -40,7 +40,7 @@ async def compile_elsewhere(config: Path, engine: Engine) -> None:
     if _mark(engine).exists():
         return
     log.info("compiling_kernels", directory=str(cache_directory()))
-    command = [sys.executable, "-m", "edgetwin.cli.main", "warmup", str(config)]
+    command = own_command("warmup", str(config))
     child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
     try:
         code = await child.wait()

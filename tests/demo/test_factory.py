@@ -15,7 +15,7 @@ import pytest
 
 from edgetwin.cli import demo as command
 from edgetwin.demo.broker import embedded_broker
-from edgetwin.demo.daemon import run_command, running_daemon
+from edgetwin.demo.daemon import running_daemon
 from edgetwin.demo.factory import Show, free_port
 from edgetwin.demo.plant import DRIFTING, MACHINES, Plant
 from edgetwin.errors import EdgetwinError
@@ -111,10 +111,6 @@ async def test_a_daemon_that_does_not_drain_is_killed(tmp_path: Path, monkeypatc
                 await asyncio.sleep(0.01)
         with pytest.raises(EdgetwinError, match=f"ended with status {-signal.SIGKILL}"):
             await daemon.fail_when_ended()
-
-
-def test_the_daemon_is_run_in_this_interpreter() -> None:
-    assert run_command(Path("x.yaml")) == (sys.executable, "-m", "edgetwin.cli.main", "run", "x.yaml")
 
 
 def test_a_preferred_port_in_use_is_avoided() -> None:

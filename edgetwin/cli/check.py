@@ -15,7 +15,7 @@ import msgspec
 from edgetwin.config.check import Finding, check, hinders
 from edgetwin.config.durations import format_duration
 from edgetwin.config.load import InvalidConfigError, load
-from edgetwin.config.plan import Plan, PlannedTwin, plan
+from edgetwin.config.plan import Plan, PlannedOutput, PlannedTwin, plan
 from edgetwin.errors import ConfigError
 
 
@@ -97,5 +97,17 @@ def _twin_lines(twin: PlannedTwin) -> list[str]:
         to = f" → {signal.converted_to}" if signal.converted_to else ""
         unit = f" [{signal.unit}{to}]" if signal.unit else ""
         lines.append(f"  signal {signal.name}{unit} from {signal.source}: {signal.binding}")
+    lines += [_output_line(output) for output in twin.outputs]
     states = [f"{s} ±{twin.tolerance[s]:g}" if s in twin.tolerance else s for s in twin.states]
     return [*lines, f"  states {', '.join(states)}"]
+
+
+def _output_line(output: PlannedOutput) -> str:
+    unit = f" [{output.unit}]" if output.unit else ""
+    low, high = output.range
+    what = (
+        f"{output.mode}, {'armed' if output.armed else 'disarmed'}, {low:g} to {high:g}, fallback {output.fallback:g}"
+    )
+    what += f", while {output.interlock}" if output.interlock else ""
+    what += f", set by {', '.join(output.rules)}" if output.rules else ""
+    return f"  output {output.name}{unit} to {output.source}: {output.binding} ({what})"

@@ -15,6 +15,8 @@ from edgetwin.config.schema import (
     ModbusSource,
     MqttSource,
     MqttUplink,
+    Output,
+    Register,
     Signal,
     Source,
     Twin,
@@ -44,7 +46,22 @@ class PlannedSignal(msgspec.Struct, frozen=True, omit_defaults=True):
     converted_to: str = ""
 
 
-class PlannedTwin(msgspec.Struct, frozen=True):
+class PlannedOutput(msgspec.Struct, frozen=True):
+    """``binding`` is the topic or register; ``rules`` the names of those that set it."""
+
+    name: str
+    source: str
+    binding: str
+    unit: str
+    mode: str
+    armed: bool
+    range: tuple[float, float]
+    fallback: float
+    interlock: str | None
+    rules: list[str]
+
+
+class PlannedTwin(msgspec.Struct, frozen=True, omit_defaults=True):
     """``report_every`` in seconds; ``tolerance`` only of the states that have one."""
 
     name: str
@@ -54,6 +71,7 @@ class PlannedTwin(msgspec.Struct, frozen=True):
     signals: list[PlannedSignal]
     report_every: float
     tolerance: dict[str, float]
+    outputs: list[PlannedOutput] = []
 
 
 class PlannedUplink(msgspec.Struct, frozen=True):
@@ -124,6 +142,7 @@ def _twin(config: Config, twin: Twin) -> PlannedTwin:
         model=twin.model,
         states=state_names(config, twin),
         signals=[_signal(name, signal, units.get(name, "")) for name, signal in twin.signals.items()],
+        outputs=[_output(name, output, twin) for name, output in twin.outputs.items()],
         report_every=float(twin.report.every),
         tolerance=dict(twin.report.tolerance),
     )
@@ -131,9 +150,7 @@ def _twin(config: Config, twin: Twin) -> PlannedTwin:
 
 def _signal(name: str, signal: Signal, wanted: str) -> PlannedSignal:
     if signal.register is not None:
-        r = signal.register
-        binding = f"{r.table} {r.address} {r.type}" + ("" if r.bit is None else f" bit {r.bit}")
-        binding += "" if r.scale_from is None else f" × 10^({r.table} {r.scale_from})"
+        binding = _register(signal.register)
     elif signal.sunspec is not None:
         s = sunspec_of(name, signal.sunspec)
         where = f" {s.group}[{s.index}]" if s.group else ""
@@ -142,3 +159,25 @@ def _signal(name: str, signal: Signal, wanted: str) -> PlannedSignal:
         binding = " ".join(part for part in (signal.topic or signal.column, signal.value) if part)
     converted = in_unit(signal, wanted).unit
     return PlannedSignal(name, signal.source, binding, signal.unit, converted if converted != signal.unit else "")
+
+
+def _register(r: Register) -> str:
+    bit = "" if r.bit is None else f" bit {r.bit}"
+    return f"{r.table} {r.address} {r.type}{bit}" + (
+        "" if r.scale_from is None else f" × 10^({r.table} {r.scale_from})"
+    )
+
+
+def _output(name: str, output: Output, twin: Twin) -> PlannedOutput:
+    return PlannedOutput(
+        name,
+        output.source,
+        _register(output.register) if output.register is not None else output.topic or "",
+        output.unit,
+        output.mode,
+        output.armed,
+        output.range,
+        output.fallback,
+        output.interlock,
+        [rule.name for rule in twin.rules if rule.set == name],
+    )

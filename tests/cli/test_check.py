@@ -9,6 +9,7 @@ import pytest
 
 from edgetwin.cli.main import main
 from tests.config.support import CONFIGS, MQTT, contract
+from tests.config.test_outputs import PLANT
 from tests.runtime.test_soundness import TEXT as TANK
 
 
@@ -55,6 +56,20 @@ def test_json_plan(capsys: pytest.CaptureFixture[str]) -> None:
         "report_every": 1.0,
         "tolerance": {"temp": 0.2, "power": 0.1},
     }
+
+
+def test_outputs_and_their_rules_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "plant.yaml"
+    file.write_text(PLANT)
+    assert main(["check", str(file)]) == 0
+    fan = "fan to plc: holding 10 uint16 (shadow, disarmed, 0 to 100, fallback 50, while T < 90, set by cool)"
+    assert f"  output {fan}" in capsys.readouterr().out.splitlines()
+    assert main(["check", "--json", str(file)]) == 0
+    outputs = json.loads(capsys.readouterr().out)["plan"]["twins"][0]["outputs"]
+    assert [(o["name"], o["binding"], o["rules"]) for o in outputs] == [
+        ("fan", "holding 10 uint16", ["cool"]),
+        ("lamp", "oven/lamp", []),
+    ]
 
 
 def test_every_error_goes_to_stderr(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -182,9 +182,8 @@ class Controller:
                     held = await writer.read()
                     if held is None and verify.signal is None:
                         break  # it cannot be read: the acknowledgement is all there is
-                    if held is not None and abs(held - value) <= verify.tolerance + writer.resolution + 1e-9 * abs(
-                        value
-                    ):
+                    near = verify.tolerance + writer.resolution + 1e-9 * abs(value)
+                    if held is not None and abs(held - value) <= near:
                         break
                     await asyncio.sleep(READ_AGAIN_S)
         except TimeoutError as exc:

@@ -36,9 +36,9 @@ def twin(name: str = "m", model: str = "random_walk", **extra: Any) -> dict[str,
 
 
 def states(engine: Engine) -> object:
-    """The snapshot without the figures of health: those are of what was seen between batches."""
+    """The snapshot without health and what it tells: that depends on what was seen between batches."""
     saved = msgpack.unpackb(engine.snapshot(), strict_map_key=False)
-    del saved["health"], saved["isolation"]
+    del saved["health"], saved["isolation"], saved["events"]
     return saved
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -97,6 +98,35 @@ def _joins(before: Gap, gap: Gap) -> bool:
     return gap.kind != Kind.FRAME or gap.first == before.last + 1
 
 
+def subtract(gaps: Iterable[Gap], told: Iterable[Gap]) -> list[Gap]:
+    """What of ``gaps`` is not in ``told``. Values of a gap that is told in part stay with the first part left."""
+    by_key: dict[tuple[int, Kind, str], list[Gap]] = {}
+    for gap in sorted(told, key=lambda g: g.first):
+        by_key.setdefault((gap.epoch, gap.kind, gap.reason), []).append(gap)
+    return [part for gap in gaps for part in _left(gap, by_key.get((gap.epoch, gap.kind, gap.reason), []))]
+
+
+def _left(gap: Gap, told: list[Gap]) -> list[Gap]:
+    """``told``: of the same epoch, kind and reason, in order, apart from each other."""
+    low = max(bisect_right(told, gap.first, key=lambda g: g.first) - 1, 0)
+    mine = [t for t in told[low : bisect_right(told, gap.last, key=lambda g: g.first)] if t.last >= gap.first]
+    if not mine:
+        return [gap]
+    records = max(gap.records - sum(t.records for t in mine), 0)
+    values = max(gap.values - sum(t.values for t in mine), 0)
+    if gap.kind != Kind.FRAME:
+        return [replace(gap, records=records, values=values)] if records else []
+    parts = []
+    starts = [gap.first, *(t.last + 1 for t in mine)]
+    stops = [*(t.first - 1 for t in mine), gap.last]
+    for first, last in zip(starts, stops, strict=True):
+        if first <= last:
+            share = min(records, last - first + 1)
+            parts.append(replace(gap, first=first, last=last, records=share, values=values))
+            records, values = records - share, 0
+    return parts
+
+
 def _sacrifice(gaps: list[Gap]) -> list[Gap]:
     """Pairs of neighbours of one epoch joined; frames between them are given up and counted as gone."""
     joined: list[Gap] = []
@@ -133,9 +163,11 @@ def runs(epoch: int, frames: Iterable[tuple[int, int]], reason: str) -> Iterator
 
 
 class GapLedger:
-    """Gaps the cloud has still to hear of: pending ones, and those that a frame not yet acknowledged carries."""
+    """Gaps the cloud has still to hear of: pending ones, and those that a frame not yet acknowledged carries.
+    ``losses`` grows whenever frames are given up."""
 
     def __init__(self) -> None:
+        self.losses = 0
         self.pending: list[Gap] = []
         self.carried: dict[FrameKey, tuple[Gap, ...]] = {}
         self._frames: dict[int, Ranges] | None = None
@@ -156,15 +188,18 @@ class GapLedger:
 
     def add(self, gaps: Iterable[Gap]) -> None:
         """Enter gaps to be told. Beyond :data:`RANGES_MAX` of them neighbours are joined with what lies between."""
-        self.pending = coalesce([*self.pending, *gaps])
+        added = list(gaps)
+        if not added:
+            return
+        self.pending = coalesce([*self.pending, *added])
         while len(self.pending) > RANGES_MAX and len(thinner := _sacrifice(self.pending)) < len(self.pending):
             self.pending = thinner
+        self.losses += 1
         self._frames = None
 
     def carry(self, key: FrameKey, gaps: tuple[Gap, ...]) -> None:
         """The frame ``key`` tells the cloud of ``gaps``."""
-        told = set(gaps)
-        self.pending = [gap for gap in self.pending if gap not in told]
+        self.pending = subtract(self.pending, gaps)
         self.carried[key] = gaps
         self._frames = None
 

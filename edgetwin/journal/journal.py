@@ -170,6 +170,25 @@ class Journal:
         """One frame; None when it is acknowledged, in a gap, or unknown."""
         return reading.frame(self._disk, self._index, epoch, sequence)
 
+    def waiting(self) -> Iterator[tuple[int, int, int]]:
+        """The numbers of the frames that :meth:`frames` gives, in the same order, as (epoch, first, last). Only
+        segments with holes are read for it; JournalError when one cannot be."""
+        return reading.waiting(self._disk, self._index)
+
+    def present(self, epoch: int, first: int, last: int) -> list[tuple[int, int]]:
+        """What of the frames ``first`` to ``last`` (inclusive) no gap tells of, as ranges (first, last)."""
+        with self._index.lock:
+            return self._index.gaps.without(epoch, first, last)
+
+    def epochs(self) -> dict[int, int]:
+        """The last durable frame of each epoch that has one."""
+        with self._index.lock:
+            return dict(self._index.last_frame)
+
+    def acknowledged(self, epoch: int) -> int:
+        """The frame of ``epoch`` up to which the cloud has all; -1: none."""
+        return self._index.acks.get(epoch, -1)
+
     def state(self) -> Iterator[tuple[Kind, bytes]]:
         """The base's records and what changed since, in order. JournalError when they have been damaged meanwhile."""
         return reading.state(self._disk, self._index)
@@ -186,6 +205,16 @@ class Journal:
         """Gaps that no frame has told the cloud of yet."""
         with self._index.lock:
             return list(self._index.gaps.pending)
+
+    def carried_gaps(self) -> list[Gap]:
+        """Gaps that frames tell of which are not acknowledged yet."""
+        with self._index.lock:
+            return [gap for gaps in self._index.gaps.carried.values() for gap in gaps]
+
+    @property
+    def losses(self) -> int:
+        """Grows whenever frames are given up, whoever does: by :meth:`drop`, for room, for their age or as damaged."""
+        return self._index.gaps.losses
 
     @property
     def base_due(self) -> bool:

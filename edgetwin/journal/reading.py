@@ -9,7 +9,7 @@ import structlog
 
 from edgetwin.errors import JournalError
 from edgetwin.journal.disk import Disk
-from edgetwin.journal.gaps import FrameKey, Gap
+from edgetwin.journal.gaps import FrameKey, Gap, runs
 from edgetwin.journal.index import Index
 from edgetwin.journal.layout import HISTORY, Class, Header, Kind
 from edgetwin.journal.scan import Damage, Record, scan
@@ -61,6 +61,30 @@ def frames(disk: Disk, index: Index, after: FrameKey | None) -> Iterator[StoredF
             yield from _frames_of(disk, index, segment, low)
 
 
+def waiting(disk: Disk, index: Index) -> Iterator[tuple[int, int, int]]:
+    """See :meth:`Journal.waiting`."""
+    number = -1
+    while (segment := _next_segment(index, number)) is not None:
+        number = segment.number
+        low = index.acks.get(segment.epoch, -1)
+        if segment.last_frame <= low or segment.first_frame > segment.last_frame:
+            continue
+        if segment.count(Kind.FRAME).records == segment.last_frame - segment.first_frame + 1:
+            with index.lock:
+                parts = index.gaps.without(segment.epoch, max(segment.first_frame, low + 1), segment.last_frame)
+        else:
+            found = _frames_among(index, segment, scan(_read(disk, segment), segment.epoch), low)
+            parts = [(g.first, g.last) for g in runs(segment.epoch, ((f.sequence, 0) for f in found), "")]
+        yield from ((segment.epoch, first, last) for first, last in parts)
+
+
+def _read(disk: Disk, segment: Segment) -> bytes:
+    try:
+        return read_segment(disk, segment)
+    except OSError as exc:
+        raise JournalError(f"journal {disk.name} cannot be read ({exc.strerror})", hint="check the disk") from exc
+
+
 def _segment_after(index: Index, after: FrameKey) -> int:
     """The number of a segment before the one in which frames after ``after`` begin."""
     epoch, sequence = after
@@ -79,8 +103,12 @@ def _next_segment(index: Index, number: int) -> Segment | None:
 
 
 def _frames_of(disk: Disk, index: Index, segment: Segment, low: int) -> Iterator[StoredFrame]:
+    yield from _frames_among(index, segment, _items(disk, segment), low)
+
+
+def _frames_among(index: Index, segment: Segment, items: Iterator[Record | Damage], low: int) -> Iterator[StoredFrame]:
     damaged = False
-    for item in _items(disk, segment):
+    for item in items:
         if isinstance(item, Damage):
             damaged = True
             continue

@@ -58,11 +58,15 @@ class View:
         return header.number in self.state.get(segment, ())
 
     def frames_live(self, segment: Segment) -> int:
-        """Bytes of frames that wait, about."""
-        left = segment.waiting(self.acks.get(segment.epoch, -1))
-        if not left.records or not self.gaps.without(segment.epoch, segment.first_frame, segment.last_frame):
+        """Bytes of frames that wait, about: those that gaps leave are taken to be of the class with the larger ones."""
+        through = self.acks.get(segment.epoch, -1)
+        left = segment.waiting(through)
+        if not left.records:
             return 0
-        return left.bytes
+        parts = self.gaps.without(segment.epoch, max(segment.first_frame, through + 1), segment.last_frame)
+        present = sum(last - first + 1 for first, last in parts)
+        tallies = [tally for (kind, _), tally in segment.tallies.items() if kind == Kind.FRAME]
+        return min(left.bytes, present * max(-(-tally.bytes // tally.records) for tally in tallies))
 
     def bytes_live(self, segment: Segment) -> int:
         """Bytes that must stay, about."""

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import random
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -151,20 +150,6 @@ def test_a_state_larger_than_the_bound_is_refused_and_the_frames_stay() -> None:
         journal.commit(group)
     assert read(journal) == before and not told(journal)
     fill(journal, 1)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Path:
-    """A file system of 2 MB of its own; skipped without the right to mount."""
-    where = tmp_path / "small"
-    where.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(where)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("needs the right to mount")
-    yield where  # type: ignore[misc]
-    subprocess.run(["umount", "--lazy", str(where)], check=True)
 
 
 def test_a_real_full_disk(small_disk: Path) -> None:

@@ -213,6 +213,21 @@ def test_dead_states_are_removed_and_live_ones_stay(disk: Disk) -> None:
     assert [p for _, p in journal.state()] == [b"the state".ljust(1500, b"s")] and journal.positions() == b"where"
 
 
+def test_frames_given_up_by_their_owner_make_room_before_anything_is_evicted(disk: Disk) -> None:
+    """Segments hold frames of both classes, and the owner has given up all but the events."""
+    journal = start(disk)
+    events = []
+    for _ in range(700):
+        group = Group()
+        for cls in (Class.DATA, Class.DATA, Class.DATA, Class.EVENT):
+            number = journal.take_frame_number()
+            group.frame(number, payload_of(number, 400 if cls == Class.DATA else 100), cls=cls)
+        journal.commit(group)
+        journal.drop(journal.epoch, number - 3, number - 1, "not wanted")
+        events.append((journal.epoch, number))
+    assert read(journal) == events and journal.stats().frames_evicted == 0
+
+
 def test_one_owner(disk: Disk, tmp_path: Path) -> None:
     journal = start(disk)
     other = disk if isinstance(disk, SimDisk) else RealDisk(tmp_path / "journal")

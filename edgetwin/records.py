@@ -194,6 +194,10 @@ class SignalSummary:
 Scalar = None | bool | int | float | str
 
 
+CORRECTION = "correction"
+"""Kind of the events that amend reports: of no use without them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened at ``t_ns`` (ns since the epoch) and that the cloud should know; ``data`` holds scalars.

@@ -31,6 +31,10 @@ def event_from_wire(wire: object) -> Event:
     return Event(text("the kind of an event", kind), integer("the time of an event", t_ns, I64_MIN, I64_MAX), data)
 
 
+EPOCH_ENDED = "epoch_ended"
+"""Reason of a gap that names no frame that was: none of these numbers ever came to be."""
+
+
 @dataclass(frozen=True, slots=True)
 class FrameGap:
     """Frames ``first..last`` (inclusive) of ``epoch`` that will not come, why, and the values lost (0: unknown)."""

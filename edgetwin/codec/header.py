@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgpack
 
+from edgetwin.codec import twin
 from edgetwin.errors import FrameError
 
 _HEAD_BYTES = 1_024
@@ -27,3 +28,25 @@ def newest_time(frame: bytes) -> int | None:
     except (ValueError, TypeError, msgpack.UnpackException) as exc:
         raise FrameError("not a frame") from exc
     raise FrameError("the frame has no t1 among its first pairs")
+
+
+def chain_of(frame: bytes) -> tuple[int, int] | None:
+    """Sequence numbers of the key frame of its run and of the frame before in it; a key frame's own, twice. None: it
+    stands alone.
+
+    FrameError when ``frame`` is none.
+    """
+    unpacker = msgpack.Unpacker(max_buffer_size=len(frame))
+    unpacker.feed(frame)
+    try:
+        for _ in range(unpacker.read_map_header()):
+            key = unpacker.unpack()
+            if key == "codec" and unpacker.unpack() != twin.CODEC:
+                return None
+            if key == "payload":
+                return twin.chain(unpacker.unpack())
+            if key != "codec":
+                unpacker.skip()
+    except (ValueError, TypeError, msgpack.UnpackException) as exc:
+        raise FrameError("not a frame") from exc
+    raise FrameError("the frame has no payload")

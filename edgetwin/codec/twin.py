@@ -77,6 +77,19 @@ def unpack(data: object) -> Payload:
     )
 
 
+_CHAIN_BYTES = 19
+"""The head of an array and two integers, at most."""
+
+
+def chain(data: bytes) -> tuple[int, int]:
+    """``key`` and ``previous`` of a payload, without the rest. ValueError when ``data`` does not begin like one."""
+    unpacker = msgpack.Unpacker(max_buffer_size=_CHAIN_BYTES)
+    unpacker.feed(data[:_CHAIN_BYTES])
+    unpacker.read_array_header()
+    key, previous = unpacker.unpack(), unpacker.unpack()
+    return integer("the key frame", key, 0, U64_MAX), integer("the frame before", previous, 0, U64_MAX)
+
+
 def wrapped(ns: int) -> int:
     """A time, or the difference of two, as 64 bits hold it."""
     return (ns - I64_MIN) % 2**64 + I64_MIN

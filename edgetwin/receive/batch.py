@@ -9,9 +9,7 @@ from typing import Literal
 from edgetwin.codec.acks import Ack
 from edgetwin.codec.frames import Frame
 from edgetwin.receive.sequence import Progress
-from edgetwin.records import Event
-
-CORRECTION = "correction"
+from edgetwin.records import CORRECTION, Event
 
 GapKind = Literal["missing", "filled", "lost"]
 

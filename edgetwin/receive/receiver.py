@@ -17,6 +17,7 @@ import structlog
 
 from edgetwin.clock import Clock
 from edgetwin.codec.acks import Ack
+from edgetwin.codec.contents import EPOCH_ENDED
 from edgetwin.codec.decoder import NeedKeyError, identity
 from edgetwin.codec.frames import Frame, FrameGap
 from edgetwin.codec.limits import U64_MAX
@@ -304,13 +305,14 @@ class Receiver:
             self._warn("frames_missing", frame.gateway, gap)
 
     def _account(self, gateway: str, gap: FrameGap) -> None:
-        """A gap record of the gateway; of what it names, that which came after all is not lost."""
+        """A gap record of the gateway; of what it names, that which came after all or never was is not lost."""
         stream = self._tracker.of(gateway, gap.epoch)
         news = stream.account(gap.first, gap.last)
         if news:
             self._changed[gateway, gap.epoch] = stream
-        for first, last in news:
-            self._note_lost(gateway, FrameGap(gap.epoch, first, last, gap.reason, gap.count))
+        if gap.reason != EPOCH_ENDED:
+            for first, last in news:
+                self._note_lost(gateway, FrameGap(gap.epoch, first, last, gap.reason, gap.count))
 
     def _note_lost(self, gateway: str, gap: FrameGap) -> None:
         self.counters.lost += 1 if gap.last == U64_MAX else gap.last - gap.first + 1

@@ -113,6 +113,15 @@ def test_a_gap_record_closes_a_hole_and_counts_once_however_often_it_comes(place
     ]
 
 
+def test_the_end_of_an_epoch_is_no_loss(place: Place) -> None:
+    receiver = place.open()
+    take(receiver, frame(0), frame(0, epoch=8, gaps=[FrameGap(7, 1, U64_MAX, "epoch_ended")]))
+    (old, new) = sorted(receiver.commit().acks, key=lambda ack: ack.epoch)
+    assert (old.through, old.resend, new.through) == (0, (), 0)
+    receiver.store.close()
+    assert receiver.counters.lost == 0 and place.gaps() == []
+
+
 def test_a_receiver_that_joins_late_says_so(place: Place) -> None:
     receiver = place.open()
     take(receiver, frame(10))

@@ -61,6 +61,11 @@ class Ranges:
         """Take everything out."""
         self._ranges = []
 
+    def first(self, n: int) -> int | None:
+        """The first integer from ``n`` on that is in; None when there is none."""
+        at = bisect_right(self._ranges, n, key=_stop)
+        return max(self._ranges[at][0], n) if at < len(self._ranges) else None
+
     def skip(self, n: int) -> int:
         """The first integer from ``n`` on that is not in."""
         at = bisect_right(self._ranges, n, key=_first)

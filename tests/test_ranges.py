@@ -30,6 +30,7 @@ def test_they_are_a_set_of_integers(steps: list[tuple[bool, int, int]], n: int, 
     assert ranges.count(n) == len([i for i in plain if i < n])
     assert (n in ranges) == (n in plain)
     assert ranges.skip(n) == next(i for i in range(n, 100) if i not in plain)
+    assert ranges.first(n) == min((i for i in plain if i >= n), default=None)
     assert ranges.stop == max(plain, default=-1) + 1
     asked = set(range(n, n + length))
     assert members(ranges.common(n, n + length)) == plain & asked

@@ -6,6 +6,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from edgetwin.codec.frames import FrameGap
+from edgetwin.journal import Gap
+from edgetwin.records import Event, Scalar
+
+RECORDS_LOST = "records_lost"
+"""Kind of the event about records of the journal that are no frames and are gone."""
 
 
 def coalesce(gaps: Iterable[FrameGap]) -> list[FrameGap]:
@@ -18,3 +23,19 @@ def coalesce(gaps: Iterable[FrameGap]) -> list[FrameGap]:
         else:
             joined.append(gap)
     return joined
+
+
+def frame_gap(gap: Gap) -> FrameGap:
+    """A gap of frames as the cloud is told of it."""
+    return FrameGap(gap.epoch, gap.first, gap.last, gap.reason, gap.values)
+
+
+def lost_event(gap: Gap, now_ns: int) -> Event:
+    """A gap of other records, such as audit entries, as the cloud is told of it."""
+    data: dict[str, Scalar] = {
+        "what": gap.kind.name.lower(),
+        "epoch": gap.epoch,
+        "records": gap.records,
+        "reason": gap.reason,
+    }
+    return Event(RECORDS_LOST, now_ns, data)

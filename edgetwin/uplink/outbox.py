@@ -11,40 +11,24 @@ delivered or accounted for.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import takewhile, zip_longest
-
-import structlog
+from dataclasses import replace
+from itertools import takewhile
 
 from edgetwin.clock import Clock
 from edgetwin.codec.encoder import Encoder
-from edgetwin.codec.frames import FrameGap, FrameTooLargeError, PlainEncoder
-from edgetwin.codec.limits import GAPS_MAX, U64_MAX
-from edgetwin.ratelimit import RateLimiter
-from edgetwin.records import Event, Report, SignalSummary
+from edgetwin.codec.frames import FrameGap, PlainEncoder
+from edgetwin.codec.limits import U64_MAX
+from edgetwin.records import Event
 from edgetwin.uplink import saved
 from edgetwin.uplink.gaps import coalesce
-from edgetwin.uplink.queued import Key, Queued, halve, split
-
-log = structlog.get_logger()
-
-CONTINUES_LOST = "continues_a_lost_frame"
+from edgetwin.uplink.queued import Key, Queued
+from edgetwin.uplink.store import CONTINUES_LOST, FrameStore
 
 
-@dataclass(slots=True)
-class Counters:
-    """Frames since the start, by what became of them: enqueued + restored = acknowledged + dropped + waiting."""
-
-    enqueued: int = 0
-    acknowledged: int = 0
-    dropped: int = 0
-
-
-class Outbox:
+class Outbox(FrameStore):
     """At most ``bytes_max`` bytes of frames of ``gateway``. An :class:`edgetwin.uplink.port.Outbox`; one consumer; for
     the event loop's thread."""
 
@@ -58,21 +42,14 @@ class Outbox:
         encoder: Encoder | None = None,
     ) -> None:
         """``encoder`` makes the frames of ``gateway`` (of codec ``plain-1``, if none is given); it may be replaced."""
-        self.gateway = gateway
-        self.encoder: Encoder = encoder or PlainEncoder(gateway)
-        self.epoch = secrets.randbits(64) if epoch is None else epoch
+        super().__init__(
+            gateway, encoder or PlainEncoder(gateway), secrets.randbits(64) if epoch is None else epoch, clock
+        )
         self.bytes = 0
-        self.counters = Counters()
-        self.changed = asyncio.Event()
-        self.drained = asyncio.Event()
-        self.drained.set()
         self._bytes_max = bytes_max
         self._next_seq = 0
         self._queued: OrderedDict[int, Queued] = OrderedDict()  # by position
-        self._starts: dict[int, tuple[int, int]] = {}  # epoch -> position and sequence number of its first frame here
-        self._end = 0
         self._gaps: list[FrameGap] = []
-        self._limiter = RateLimiter(clock=clock)
 
     def __len__(self) -> int:
         return len(self._queued)
@@ -87,84 +64,37 @@ class Outbox:
         return self.bytes
 
     @property
-    def dropped(self) -> int:
-        """Frames given up so far."""
-        return self.counters.dropped
-
-    @property
     def front(self) -> int:
         """Position of the oldest frame; :attr:`end` when there is none."""
-        return next(iter(self._queued), self._end)
-
-    @property
-    def end(self) -> int:
-        """Position that the next frame will have."""
-        return self._end
+        return next(iter(self._queued), self.end)
 
     def read(self, position: int) -> Queued | None:
         """The first frame at or after a position."""
-        for at in range(max(position, self.front), self._end):
+        for at in range(max(position, self.front), self.end):
             if (queued := self._queued.get(at)) is not None:
                 return queued
         return None
 
-    def locate(self, key: Key) -> int | None:
-        """Where frame (epoch, sequence) stands, stood or would stand; None when no frame of its epoch is known."""
-        epoch, seq = key
-        start = self._starts.get(epoch)
-        return None if start is None else start[0] + seq - start[1]
-
-    def key_at(self, position: int) -> Key | None:
-        """The reverse of :meth:`locate`."""
-        for epoch, (first, seq) in reversed(self._starts.items()):
-            if first <= position:
-                return epoch, seq + position - first
-        return None
-
-    def request_key(self) -> None:
-        """The next frame with reports can be decoded without those before it."""
-        self.encoder.request_key()
-
     # ---- in
 
-    def put(
-        self, reports: Sequence[Report], events: Sequence[Event] = (), signals: Sequence[SignalSummary] = ()
-    ) -> int:
-        """Encode and append; returns how many frames it took: large reports are split, and a frame holds one summary at
-        most. FrameError when a report is malformed."""
-        before = self._next_seq
-        groups = split(reports) or ([[]] if events else [])
-        for group, summary in zip_longest(groups, signals):
-            self._encode(group or [], events, () if summary is None else (summary,))
-            events = ()
-        return self._next_seq - before
+    def _untold(self) -> list[FrameGap]:
+        return self._gaps
 
-    def _encode(
-        self, reports: Sequence[Report], events: Sequence[Event], signals: Sequence[SignalSummary] = ()
-    ) -> None:
-        gaps = tuple(self._gaps[:GAPS_MAX])
-        try:
-            data = self.encoder.encode(reports, self.epoch, self._next_seq, events, gaps, signals)
-        except FrameTooLargeError:
-            halves = halve(reports)
-            if len(halves) < 2:
-                raise
-            self._encode(halves[0], events, signals)
-            self._encode(halves[1], ())
-            return
-        self._gaps = self._gaps[GAPS_MAX:]
-        values = sum(len(report) for report in reports)
-        self._append((self.epoch, self._next_seq), data, values, gaps, self.encoder.run)
+    def _told(self) -> Iterator[FrameGap]:
+        return (gap for queued in self for gap in queued.gaps)
+
+    def _next_number(self) -> int:
+        return self._next_seq
+
+    def _enter(self, queued: Queued, events: Sequence[Event]) -> None:  # noqa: ARG002
+        self._gaps = self._gaps[len(queued.gaps) :]
         self._next_seq += 1
-        self.counters.enqueued += 1
+        self._append(queued)
         self.changed.set()
 
-    def _append(self, key: Key, data: bytes, values: int, gaps: tuple[FrameGap, ...], run: int | None) -> None:
-        epoch, seq = key
-        first, first_seq = self._starts.setdefault(epoch, (self._end, seq))
-        queued = Queued(key, data, values, gaps, run, position=first + seq - first_seq)
-        self._queued[queued.position] = queued
-        self._end = queued.position + 1
+    def _append(self, queued: Queued) -> None:
+        position = self.positions.place(queued.key)
+        self._queued[position] = replace(queued, position=position)
         self.bytes += queued.size
         self.drained.clear()
         while self.bytes > self._bytes_max:
@@ -204,8 +134,7 @@ class Outbox:
         epoch, seq = queued.key
         self.counters.dropped += 1
         self._gaps = coalesce([*self._gaps, *queued.gaps, FrameGap(epoch, seq, seq, reason, queued.values)])
-        if (suppressed := self._limiter.allow(reason)) is not None:
-            log.warning("frame_dropped", seq=seq, reason=reason, values=queued.values, suppressed=suppressed)
+        self.log_dropped(seq, reason, 1, queued.values)
 
     def _remove(self, position: int) -> Queued | None:
         queued = self._queued.pop(position, None)
@@ -234,8 +163,9 @@ class Outbox:
             self.epoch, self._next_seq = state.epoch, state.next_seq
         else:
             self._gaps = coalesce([*self._gaps, FrameGap(state.epoch, state.next_seq, U64_MAX, "unclean_stop")])
+        self.counters.restored = len(state.queued)
         for queued in state.queued:
-            self._append(queued.key, queued.data, queued.values, queued.gaps, queued.run)
+            self._append(queued)
         if self._queued:
             self.changed.set()
         return len(self._queued)

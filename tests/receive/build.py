@@ -21,7 +21,7 @@ from edgetwin.receive.share import WHOLE, Share
 from edgetwin.receive.stores.open import make_store
 from edgetwin.receive.stores.port import QUALITY, iso
 from edgetwin.records import Event, Report
-from edgetwin.uplink.outbox import Outbox
+from edgetwin.uplink.store import FrameStore
 from tests.codec.build import T0, report
 
 Row = tuple[str, ...]
@@ -40,7 +40,7 @@ def report_of(seq: int) -> Report:
     return report(T0 + seq * 10**9, seed=seq)
 
 
-def put(outbox: Outbox, first: int, last: int) -> None:
+def put(outbox: FrameStore, first: int, last: int) -> None:
     """Reports ``first`` to ``last - 1``, a frame for each."""
     for seq in range(first, last):
         outbox.put([report_of(seq)])

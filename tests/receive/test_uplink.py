@@ -28,6 +28,7 @@ from tests.certificates import make_authority, make_certificate
 from tests.conftest import free_port
 from tests.receive.build import Place, put, read, report_of, rows_of
 from tests.uplink.build import running
+from tests.uplink.stores import EITHER, Committed, Make
 
 
 def backoff() -> Backoff:
@@ -47,7 +48,9 @@ async def receiving(folder: Path, config: HttpFrames) -> AsyncIterator[Receiver]
         pipeline.stop()
 
 
-def sending(outbox: Outbox, config: Config, base: Path = Path()) -> AbstractAsyncContextManager[HttpsUplink]:
+def sending(
+    outbox: Outbox | Committed, config: Config, base: Path = Path()
+) -> AbstractAsyncContextManager[HttpsUplink]:
     return running(HttpsUplink(config, "g", outbox, base=base, backoff=backoff(), dead_letters=base / "dead-letters"))
 
 
@@ -56,8 +59,9 @@ def check_rows(folder: Path, reports: int) -> None:
     assert Counter(read(folder / "store" / "states.csv")) == Counter(expected)
 
 
-async def test_a_receiver_that_comes_and_goes_gets_every_report_once(tmp_path: Path) -> None:
-    port, outbox = free_port(), Outbox("g", 1 << 26)
+@EITHER
+async def test_a_receiver_that_comes_and_goes_gets_every_report_once(tmp_path: Path, make: Make) -> None:
+    port, outbox = free_port(), make()
     config = HttpFrames(listen=f"127.0.0.1:{port}", anonymous=True)
     async with sending(outbox, Config(url=f"http://127.0.0.1:{port}"), tmp_path):
         for turn in range(4):
@@ -95,9 +99,10 @@ async def test_a_certificate_is_the_credential(tmp_path: Path) -> None:
     check_rows(tmp_path, 20)
 
 
+@EITHER
 @pytest.mark.parametrize("damaged", [0, 7, 19])
-async def test_a_damaged_frame_becomes_a_dead_letter_on_both_sides(tmp_path: Path, damaged: int) -> None:
-    port, outbox = free_port(), Outbox("g", 1 << 26)
+async def test_a_damaged_frame_becomes_a_dead_letter_on_both_sides(tmp_path: Path, damaged: int, make: Make) -> None:
+    port, outbox = free_port(), make()
     put(outbox, 0, 20)
     original = outbox.read
 
@@ -123,10 +128,11 @@ async def test_a_damaged_frame_becomes_a_dead_letter_on_both_sides(tmp_path: Pat
     assert not set(rows_of([report_of(damaged)])) & set(rows) and set(rows_of([report_of(20)])) <= set(rows)
 
 
-async def test_frames_of_twin_1_in_two_lanes_are_decoded_all(tmp_path: Path) -> None:
+@EITHER
+async def test_frames_of_twin_1_in_two_lanes_are_decoded_all(tmp_path: Path, make: Make) -> None:
     """After an outage a key frame begins the live lane; the run of the backlog goes on beside it."""
     port = free_port()
-    outbox = Outbox("g", 1 << 26, encoder=FrameEncoder("g"))
+    outbox = make(encoder=FrameEncoder("g"))
     put(outbox, 0, 400)
     config = HttpFrames(listen=f"127.0.0.1:{port}", anonymous=True)
     order: list[int] = []

@@ -10,6 +10,7 @@ from typing import TypeVar
 from edgetwin.uplink.http import HttpsUplink
 from edgetwin.uplink.mqtt import MqttUplink
 from edgetwin.uplink.outbox import Outbox
+from edgetwin.uplink.store import FrameStore
 from tests.codec.build import T0, report
 
 Transport = TypeVar("Transport", HttpsUplink, MqttUplink)
@@ -22,7 +23,7 @@ def filled(n: int) -> Outbox:
     return outbox
 
 
-def fill(outbox: Outbox, n: int) -> None:
+def fill(outbox: FrameStore, n: int) -> None:
     """Put ``n`` more frames in."""
     for i in range(n):
         outbox.put([report(T0 + i, seed=i)])

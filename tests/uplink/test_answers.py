@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import random
+from typing import ClassVar
 
 import pytest
 
 from edgetwin.clock import NS, ManualClock
 from edgetwin.codec.acks import Ack
 from edgetwin.uplink.answers import KEY_EVERY_S, Answers, Ignored, Verdict
-from edgetwin.uplink.outbox import Outbox
 from edgetwin.uplink.schedule import Lane, Schedule, Window
 from tests.codec.build import T0, report
+from tests.uplink.stores import Make, after_a_crash, in_journal, in_memory, waiting
 
 WIDE = Window(10_000, 1 << 40)
+
+
+@pytest.fixture(autouse=True, params=[in_memory, in_journal])
+def _either_store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Bench, "make_outbox", staticmethod(request.param), raising=False)
 
 
 class Bench:
     """``n`` frames of epoch 7 made, the first ``sent`` of them delivered."""
 
+    make_outbox: ClassVar[Make]
+
     def __init__(self, n: int, sent: int) -> None:
         self.clock = ManualClock()
-        self.outbox = Outbox("g", 1 << 30, epoch=7)
+        self.outbox = self.make_outbox()
         self.schedule = Schedule(self.outbox, self.clock)
         self.answers = Answers(self.outbox, self.schedule, self.clock)
         for i in range(n):
@@ -43,7 +51,7 @@ def test_the_watermark_frees_frames_and_only_grows() -> None:
     assert bench.take(2) == Verdict(None, 0), "a duplicate says nothing new"
     assert bench.take(1) == Verdict(Ignored.BACKWARD)
     assert bench.take(5) == Verdict(None, 3)
-    assert [q.key[1] for q in bench.outbox] == [6, 7, 8, 9]
+    assert [q.key[1] for q in waiting(bench.outbox)] == [6, 7, 8, 9]
 
 
 @pytest.mark.parametrize("through", [6, 9, 10, 2**64 - 1])
@@ -74,8 +82,7 @@ def test_other_gateways_and_epochs_free_nothing() -> None:
 
 def test_what_an_earlier_run_sent_may_be_acknowledged() -> None:
     old = Bench(5, 5).outbox
-    outbox = Outbox("g", 1 << 30)
-    outbox.restore(old.snapshot(clean=False))
+    outbox = after_a_crash(old)
     schedule = Schedule(outbox, ManualClock())
     answers = Answers(outbox, schedule, ManualClock())
     outbox.put([report()])
@@ -118,9 +125,9 @@ def test_a_hostile_cloud_never_frees_what_it_has_not_been_sent() -> None:
                 bench.schedule.delivered(queued.position)
             through = rng.choice([rng.randrange(-1, n + 5), max(sent, default=-1), 2**64 - 1])
             resend = tuple((a, a + rng.randrange(50)) for a in rng.sample(range(n + 20), 3))
-            before = {q.key[1] for q in bench.outbox}
+            before = {q.key[1] for q in waiting(bench.outbox)}
             verdict = bench.take(through, gateway=rng.choice("gggh"), epoch=rng.choice([7, 7, 7, 8]), resend=resend)
-            gone = before - {q.key[1] for q in bench.outbox}
+            gone = before - {q.key[1] for q in waiting(bench.outbox)}
             assert gone <= sent and len(gone) == verdict.freed
             if gone:
                 assert max(gone) > watermark

@@ -1,4 +1,4 @@
-"""The outbox: order, bound, gap records, epochs."""
+"""The outbox in memory: bound, epochs, what a snapshot keeps. test_contract.py has what any store promises."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from edgetwin.codec.foresight import exact
 from edgetwin.codec.frames import Frame, FrameGap, PlainEncoder, decode_frame
 from edgetwin.codec.limits import U64_MAX
 from edgetwin.errors import JournalError
-from edgetwin.records import Event, Report
+from edgetwin.records import Report
 from edgetwin.uplink.encoding import make_encoder
 from edgetwin.uplink.outbox import Outbox
-from edgetwin.uplink.queued import VALUES_PER_FRAME, split
-from tests.codec.build import T0, report, same
+from edgetwin.uplink.queued import split
+from tests.codec.build import T0, report
 from tests.engine.build import config, twin
 from tests.uplink.build import fill
 
@@ -32,21 +32,6 @@ def size_of_one() -> int:
     outbox = Outbox("g", PLENTY)
     fill(outbox, 1)
     return outbox.bytes
-
-
-def test_frames_are_numbered_from_zero_and_kept_until_acknowledged() -> None:
-    outbox = Outbox("g", PLENTY, epoch=7)
-    assert outbox.drained.is_set()
-    fill(outbox, 3)
-    assert [(f.gateway, f.epoch, f.seq) for f in frames(outbox)] == [("g", 7, 0), ("g", 7, 1), ("g", 7, 2)]
-    assert outbox.changed.is_set() and not outbox.drained.is_set()
-    assert outbox.acknowledge((7, 1)) == 2
-    assert outbox.acknowledge((7, 1)) == 0
-    assert [f.seq for f in frames(outbox)] == [2]
-    assert outbox.acknowledge((8, 99)) == 0, "an epoch that is not known"
-    assert outbox.acknowledge((7, 2)) == 1
-    assert (len(outbox), outbox.bytes, outbox.drained.is_set()) == (0, 0, True)
-    assert (outbox.counters.enqueued, outbox.counters.acknowledged) == (3, 3)
 
 
 def test_positions_follow_frames_over_epochs_and_holes() -> None:
@@ -113,34 +98,6 @@ def test_a_frame_larger_than_the_outbox_becomes_a_gap() -> None:
     assert outbox._gaps == [FrameGap(7, 0, 1, "outbox_full", 12)]
 
 
-def test_large_reports_are_split_and_none_of_their_values_lost() -> None:
-    n = 2 * VALUES_PER_FRAME + 10
-    rng = np.random.default_rng(3)
-    columns = tuple((f"m{i}", "s", "u") for i in range(n))
-    big = Report(T0, columns, rng.normal(size=n), rng.normal(size=n), np.zeros(n, np.uint8))
-    outbox = Outbox("g", PLENTY)
-    assert outbox.put([report(), big], [Event("e", T0)]) == 3
-    sent = frames(outbox)
-    assert [len(f.events) for f in sent] == [1, 0, 0]
-    parts = [r for f in sent for r in f.reports if len(r) != 6]
-    joined = Report(
-        T0,
-        tuple(c for p in parts for c in p.columns),
-        np.concatenate([p.mean for p in parts]),
-        np.concatenate([p.std for p in parts]),
-        np.concatenate([p.quality for p in parts]),
-    )
-    assert same(joined, big)
-
-
-def test_long_names_split_further() -> None:
-    names = [("n" * 60_000 + str(i), "s", "u") for i in range(100)]
-    long = Report(T0, tuple(names), np.ones(100), np.ones(100), np.zeros(100, np.uint8))
-    outbox = Outbox("g", PLENTY)
-    assert outbox.put([long]) > 1
-    assert [c for f in frames(outbox) for r in f.reports for c in r.columns] == names
-
-
 @given(st.lists(st.integers(0, 9), max_size=8), st.integers(1, 12))
 def test_split_keeps_order_and_bound(sizes: list[int], bound: int) -> None:
     sent = [Report(i, (("a", "b", "c"),) * n, np.arange(n) * 1.0, np.ones(n), np.zeros(n, np.uint8)) for i, n in enumerate(sizes)]  # fmt: skip
@@ -149,13 +106,6 @@ def test_split_keeps_order_and_bound(sizes: list[int], bound: int) -> None:
     assert [(r.t_ns, v) for g in groups for r in g for v in r.mean.tolist()] == [
         (i, float(v)) for i, n in enumerate(sizes) for v in range(n)
     ]
-
-
-def test_events_alone_make_a_frame_and_nothing_makes_none() -> None:
-    outbox = Outbox("g", PLENTY)
-    assert outbox.put([]) == 0
-    assert outbox.put([], [Event("started", T0)]) == 1
-    assert frames(outbox)[0].events == (Event("started", T0),)
 
 
 # ---- runs of frames
@@ -174,22 +124,6 @@ def filled(n: int, keys: tuple[int, ...], bytes_max: int = PLENTY) -> Outbox:
 def told(outbox: Outbox) -> dict[int, str]:
     """Reasons of the gap records not sent yet, by number."""
     return {n: gap.reason for gap in outbox._gaps for n in range(gap.first, gap.last + 1)}
-
-
-def test_a_frame_given_up_takes_those_that_continue_it_along() -> None:
-    outbox = filled(9, keys=(3, 6))
-    outbox.drop((7, 4), "larger_than_the_broker_takes")
-    assert [q.key[1] for q in outbox] == [0, 1, 2, 3, 6, 7, 8]
-    assert told(outbox) == {4: "larger_than_the_broker_takes", 5: "continues_a_lost_frame"}
-    assert outbox.counters.dropped == 2
-
-
-def test_a_run_that_is_broken_is_not_continued() -> None:
-    outbox = filled(3, keys=())
-    outbox.drop((7, 1), "outbox_full")
-    outbox.put([report(T0 + 9)])
-    decoder = FrameDecoder()
-    assert [(f.seq, f.key) for f in (decoder.decode(q.data) for q in outbox)] == [(0, 0), (3, 3)]
 
 
 def test_an_outbox_that_is_full_keeps_what_can_be_decoded() -> None:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import pytest
 
 from edgetwin.clock import NS, ManualClock
-from edgetwin.uplink.outbox import Outbox
 from edgetwin.uplink.queued import Queued
 from edgetwin.uplink.schedule import AHEAD_FRAMES_MAX, LAG_FRAMES, Lane, Schedule, Window
 from tests.codec.build import T0, report
+from tests.uplink.stores import Make, in_journal, in_memory
 
 QUIET_S = 5.0
 WIDE = Window(10_000, 1 << 40)
 NARROW = Window(4, 1 << 40)
+
+
+@pytest.fixture(autouse=True, params=[in_memory, in_journal])
+def _either_store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Bench, "make_outbox", staticmethod(request.param), raising=False)
 
 
 @dataclass
@@ -25,10 +31,11 @@ class Bench:
     ack_wait_s: float | None = 180.0
     clock: ManualClock = field(default_factory=ManualClock)
     sent: list[int] = field(default_factory=list)
+    make_outbox: ClassVar[Make]
 
     def __post_init__(self) -> None:
         self.keys = 0
-        self.outbox = Outbox("g", 1 << 30, epoch=7)
+        self.outbox = self.make_outbox()
         self.outbox.request_key = self.count_key  # type: ignore[method-assign]
         self.schedule = Schedule(
             self.outbox, self.clock, bandwidth=self.bandwidth, ack_wait_s=self.ack_wait_s, quiet_s=QUIET_S

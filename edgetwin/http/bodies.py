@@ -148,11 +148,12 @@ class AuditBody(Struct, frozen=True):
 
 
 class LedgerBody(Struct, frozen=True):
-    """``sources`` and ``total`` hold ``received``, each outcome, and ``balanced``."""
+    """``sources`` and ``total`` hold ``received``, each outcome, and ``balanced``; ``frames`` the account of frames."""
 
     at: str
     sources: dict[str, dict[str, int | bool]]
     total: dict[str, int | bool]
+    frames: dict[str, int | bool]
 
 
 class HealthBody(Struct, frozen=True):

@@ -31,6 +31,7 @@ from edgetwin.http.reading import (
 )
 from edgetwin.http.view import DaemonView
 from edgetwin.records import OUTCOMES, Quality
+from edgetwin.uplink.account import FrameAccount
 
 SERIES_INLINE_MAX = 500
 COMPRESS_FROM_BYTES = 4096
@@ -92,6 +93,7 @@ class ReadingCollector(Collector):
         yield from _twins(reading)
         if reading.uplink is not None:
             yield from _uplink(reading.uplink)
+            yield from _outbox(reading.frames)
         if reading.control is not None:
             yield from _control(reading.control)
         if reading.states:
@@ -185,6 +187,16 @@ def _uplink(uplink: UplinkReading) -> Iterator[Metric]:
     yield GaugeMetricFamily("edgetwin_uplink_backlog_age_seconds", help_text, value=uplink.backlog_age_s)
     help_text = "Time from sending a frame to its acknowledgement, of some frames."
     yield _histogram("edgetwin_uplink_ack_seconds", help_text, uplink.ack_latency)
+
+
+def _outbox(frames: FrameAccount) -> Iterator[Metric]:
+    outcomes = ("enqueued", "restored", "acknowledged", "dropped")
+    help_text = "Frames that entered and left the outbox; what is in it is the difference."
+    yield _counts("edgetwin_outbox_frames", help_text, "outcome", {name: getattr(frames, name) for name in outcomes})
+    here = GaugeMetricFamily("edgetwin_outbox_backlog_frames", "Frames in the outbox.", labels=("state",))
+    for state, count in (("waiting", frames.waiting), ("staged", frames.staged)):
+        here.add_metric((state,), count)
+    yield here
 
 
 def _counts(name: str, help_text: str, label: str, counts: Mapping[str, int]) -> Metric:

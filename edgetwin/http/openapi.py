@@ -30,6 +30,7 @@ from edgetwin.http.openapi_simulate import simulate_path, simulate_schemas
 from edgetwin.records import OUTCOMES, Quality
 
 _QUALITIES = [q.name.lower() for q in Quality]
+_FRAMES = ("enqueued", "restored", "acknowledged", "dropped", "waiting", "staged")
 _QUALITY = {"type": "string", "enum": _QUALITIES}
 
 
@@ -62,7 +63,7 @@ def _paths() -> dict[str, Any]:
         "/metrics": _get("metrics", "Figures for Prometheus", _metrics()),
         "/api/openapi.json": _get("openapi", "This document", answer({"type": "object"})),
         "/api/v1/status": _get("status", "The gateway at a glance", answer(ref("Status"))),
-        "/api/v1/ledger": _get("ledger", "What became of every sample", answer(ref("Ledger"))),
+        "/api/v1/ledger": _get("ledger", "What became of every sample and every frame", answer(ref("Ledger"))),
         "/api/v1/twins": _get(
             "listTwins", "Twins in order of name", answer(ref("TwinPage")), _list_parameters(), ["400"]
         ),
@@ -158,7 +159,8 @@ def _schemas() -> dict[str, Any]:
         "Season": record(period_s=NUMBER_OR_NULL, harmonics=COUNT, amplitude=NUMBER_OR_NULL),
         "Relation": record(first=TEXT, second=TEXT, correlation=NUMBER_OR_NULL, samples=COUNT),
         "Account": record(received=COUNT, **dict.fromkeys(OUTCOMES, COUNT), balanced=BOOLEAN),
-        "Ledger": record(at=TIME, sources=map_of(ref("Account")), total=ref("Account")),
+        "Ledger": record(at=TIME, sources=map_of(ref("Account")), total=ref("Account"), frames=ref("FrameAccount")),
+        "FrameAccount": record(**dict.fromkeys(_FRAMES, COUNT), balanced=BOOLEAN),
         "Source": record(name=TEXT, kind=TEXT, up=BOOLEAN, messages=COUNT, last_error=TEXT),
         "Uplink": record(up=BOOLEAN, **frames),
         "Status": _status(),

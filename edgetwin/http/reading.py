@@ -12,6 +12,7 @@ from edgetwin.control.controller import Controller
 from edgetwin.engine import Engine
 from edgetwin.http.view import DaemonView, Polled, SourceView, Timed, UplinkView
 from edgetwin.instruments import LATENCY_BOUNDS_S, Histogram
+from edgetwin.uplink.account import FrameAccount
 
 Columns = tuple[tuple[str, str, str], ...]
 
@@ -113,6 +114,7 @@ class Reading:
     clock_trusted: bool
     clock_offsets: NDArray[np.float64]
     clock_stamps: NDArray[np.int64]
+    frames: FrameAccount
     uplink: UplinkReading | None
     states: tuple[StateReading, ...]
     control: ControlReading | None
@@ -141,6 +143,7 @@ def take_reading(view: DaemonView) -> Reading:
         clock_trusted=engine.clocks.trusted,
         clock_offsets=engine.clocks.worst_offsets(),
         clock_stamps=engine.clocks.counts.copy(),
+        frames=view.outbox.account,
         uplink=None if uplink is None else _uplink(uplink),
         states=tuple(_states(engine, now_ns)),
         control=None if view.acting is None else _control(view.acting.controller, now_ns),

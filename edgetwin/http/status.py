@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 from aiohttp import web
 from numpy.typing import NDArray
@@ -59,14 +61,16 @@ class StatusRoutes:
         return json_response(body)
 
     async def ledger(self, request: web.Request) -> web.Response:
-        """What became of every sample."""
+        """What became of every sample, and of every frame."""
         query(request)
         engine = self._view.engine
         received, counts = engine.ledger.received, engine.ledger.counts
         sources = {name: _account(received[i], counts[i]) for i, name in enumerate(engine.sources)}
         total = _account(received.sum(), counts.sum(axis=0))
         total["balanced"] = engine.ledger.balanced()
-        return json_response(LedgerBody(format_time(self._view.clock.wall_ns()), sources, total))
+        account = self._view.outbox.account
+        frames = {**asdict(account), "balanced": account.balanced}
+        return json_response(LedgerBody(format_time(self._view.clock.wall_ns()), sources, total, frames))
 
 
 def _uplink_body(uplink: UplinkView | None) -> UplinkBody | None:

@@ -10,6 +10,7 @@ from edgetwin.control.controller import Controller
 from edgetwin.engine import Engine
 from edgetwin.errors import ControlError
 from edgetwin.instruments import Histogram
+from edgetwin.uplink.account import FrameAccount
 
 
 class SourceView(Protocol):
@@ -117,6 +118,14 @@ class UplinkView(Protocol):
         """Seconds from sending a frame to its acknowledgement."""
 
 
+class OutboxView(Protocol):
+    """Where frames wait for the cloud."""
+
+    @property
+    def account(self) -> FrameAccount:
+        """What became of every frame."""
+
+
 class ActingView(Protocol):
     """The control of outputs."""
 
@@ -142,6 +151,10 @@ class DaemonView(Protocol):
     @property
     def sources(self) -> Sequence[SourceView]:
         """The sources that run."""
+
+    @property
+    def outbox(self) -> OutboxView:
+        """Empty when no frames are made."""
 
     @property
     def uplink(self) -> UplinkView | None:

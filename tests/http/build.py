@@ -12,6 +12,7 @@ from edgetwin.clock import ManualClock
 from edgetwin.engine import Engine
 from edgetwin.instruments import Histogram
 from edgetwin.records import Batch, Outcome
+from edgetwin.uplink.outbox import Outbox
 from tests.engine.build import SECOND, T0, config, twin
 
 NOW = T0 + 60 * SECOND
@@ -76,6 +77,7 @@ class View:
 
     engine: Engine
     sources: list[Any]
+    outbox: Outbox = field(default_factory=lambda: Outbox("g", 1 << 20))
     uplink: Sending | None = field(default_factory=Sending)
     loop_lag: Histogram = field(default_factory=Histogram)
     ready: bool = True

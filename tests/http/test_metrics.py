@@ -33,6 +33,8 @@ DESIGNED = {
     "edgetwin_uplink_frames_total",
     "edgetwin_uplink_bytes_total",
     "edgetwin_uplink_backlog_bytes",
+    "edgetwin_outbox_frames_total",
+    "edgetwin_outbox_backlog_frames",
     "edgetwin_uplink_up",
     "edgetwin_uplink_errors_total",
     "edgetwin_uplink_acks_ignored_total",
@@ -104,6 +106,8 @@ def test_every_figure() -> None:
     assert value(found, "edgetwin_uplink_frames_total", outcome="acknowledged") == 5
     assert value(found, "edgetwin_uplink_bytes_total") == 12345
     assert value(found, "edgetwin_uplink_backlog_bytes") == 67
+    assert value(found, "edgetwin_outbox_frames_total", outcome="enqueued") == 0
+    assert value(found, "edgetwin_outbox_backlog_frames", state="waiting") == 0
     assert value(found, "edgetwin_uplink_backlog_age_seconds") == 8.5
     assert value(found, "edgetwin_uplink_up") == 1
     assert value(found, "edgetwin_uplink_errors_total", reason="certificate") == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgetwin.http.times import format_time
-from edgetwin.records import OUTCOMES, Outcome
+from edgetwin.records import OUTCOMES, Event, Outcome
 from tests.engine.build import T0
 from tests.http.build import NOW, Asking, View
 from tests.http.conftest import Get
@@ -53,7 +53,14 @@ async def test_status(get: Get, view: View) -> None:
 async def test_ledger(get: Get, view: View) -> None:
     _, body = await get("/api/v1/ledger")
     account = dict.fromkeys(OUTCOMES, 0) | {"received": 62, "fused": 60, "invalid": 2, "balanced": True}
-    assert body == {"at": format_time(NOW), "sources": {"plant": account}, "total": account}
+    frames = dict.fromkeys(("enqueued", "restored", "acknowledged", "dropped", "waiting", "staged"), 0)
+    empty = {**frames, "balanced": True}
+    assert body == {"at": format_time(NOW), "sources": {"plant": account}, "total": account, "frames": empty}
+    view.outbox.put([], [Event("a", NOW)])
+    view.outbox.put([], [Event("b", NOW)])
+    view.outbox.drop((view.outbox.epoch, 0), "test")
+    _, body = await get("/api/v1/ledger")
+    assert body["frames"] == {**empty, "enqueued": 2, "dropped": 1, "waiting": 1}
     view.engine.ledger.counts[0, Outcome.OVERFLOW] += 1
     _, body = await get("/api/v1/ledger")
     assert (body["total"]["balanced"], body["sources"]["plant"]["balanced"]) == (False, False)

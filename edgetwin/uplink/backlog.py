@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from edgetwin.codec.header import chain_of
 from edgetwin.journal import Journal
 from edgetwin.journal.gaps import runs
 from edgetwin.uplink.cursors import Cursors
-from edgetwin.uplink.queued import Key, Queued
+from edgetwin.uplink.queued import Key, Queued, chain
 from edgetwin.uplink.store import CONTINUES_LOST, FrameStore
 from edgetwin.uplink.waiting import Waiting
 
@@ -71,8 +70,8 @@ class Backlog:
         lost: dict[int, int] = {}
         for queued in frames:
             epoch, seq = queued.key
-            chain = None if queued.key_frame else chain_of(queued.data)
-            if chain is not None and (chain[1] in lost or not self._there(epoch, chain[1])):
+            continued = None if queued.key_frame else chain(queued.data)
+            if continued is not None and (continued[1] in lost or not self._there(epoch, continued[1])):
                 lost[seq] = queued.values
                 self._store.encoder.request_key()
         self.give_up(self._journal.epoch, lost.items(), CONTINUES_LOST)
@@ -157,10 +156,10 @@ class Backlog:
             if not self._waits(stored.key):
                 continue
             through = stored.sequence
-            chain = chain_of(stored.payload)
-            if chain is None:
+            if (continued := chain(stored.payload)) is None:
                 continue
-            if chain[0] == through or (chain[1] not in lost and self._there(epoch, chain[1])):
+            key, previous = continued
+            if key == through or (previous not in lost and self._there(epoch, previous)):
                 break
             lost[through] = stored.values
         else:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 
-from edgetwin.codec.header import chain_of
-from edgetwin.errors import FrameError
 from edgetwin.journal import Journal, StoredFrame
 from edgetwin.uplink.positions import Positions
-from edgetwin.uplink.queued import Queued
+from edgetwin.uplink.queued import Queued, chain
 
 RECENT_BYTES = 1_048_576
 CURSORS = 2
@@ -85,8 +83,6 @@ class _Cursor:
 
 def queued_of(stored: StoredFrame, position: int) -> Queued:
     """A frame as it was before it went to the disk, save for its gap records, which the journal keeps account of."""
-    try:
-        chain = chain_of(stored.payload)
-    except FrameError:
-        chain = None  # of another release: for the cloud to judge
-    return Queued(stored.key, stored.payload, stored.values, run=None if chain is None else chain[0], position=position)
+    continued = chain(stored.payload)
+    run = None if continued is None else continued[0]
+    return Queued(stored.key, stored.payload, stored.values, run=run, position=position)

@@ -105,7 +105,8 @@ class JournalOutbox(FrameStore):
         return list(self._frame_gaps)
 
     def _told(self) -> Iterator[FrameGap]:
-        return (frame_gap(gap) for gap in self._journal.carried_gaps() if gap.kind == Kind.FRAME)
+        staged = (gap for made in self._staging for gap in made.gaps)
+        return (frame_gap(gap) for gap in (*self._journal.carried_gaps(), *staged) if gap.kind == Kind.FRAME)
 
     def _next_number(self) -> int:
         if self._number is None:

@@ -104,4 +104,5 @@ class Outbox(Protocol):
         """Give one frame up; a gap record tells the cloud."""
 
     def request_key(self) -> None:
-        """The next frame made shall be a key frame: one that can be decoded without those before it."""
+        """The next frame made shall be a key frame, one that can be decoded without those before it, and repeat the gap
+        records of those that wait: it may go before them."""

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgetwin.codec.frames import FrameGap
+from edgetwin.codec.header import chain_of
+from edgetwin.errors import FrameError
 from edgetwin.records import Report
 
 VALUES_PER_FRAME = 16_384
@@ -42,6 +44,15 @@ class Queued:
     def size(self) -> int:
         """Bytes it holds in memory, about."""
         return len(self.data) + _OVERHEAD_BYTES + _GAP_BYTES * len(self.gaps)
+
+
+def chain(data: bytes) -> tuple[int, int] | None:
+    """As :func:`edgetwin.codec.header.chain_of`; None as well for a frame of another release, which is for the cloud to
+    judge."""
+    try:
+        return chain_of(data)
+    except FrameError:
+        return None
 
 
 def split(reports: Sequence[Report], values_max: int = VALUES_PER_FRAME) -> list[list[Report]]:

@@ -16,12 +16,14 @@ from edgetwin.clock import SystemClock
 from edgetwin.codec.encoder import FrameEncoder
 from edgetwin.config.schema import HttpsUplink as Config
 from edgetwin.config.schema import Tls
+from edgetwin.journal import Group, Journal, JournalWriter, Limits, RealDisk
 from edgetwin.receive.config import HttpFrames, ServerTls
 from edgetwin.receive.http import HttpFeed
 from edgetwin.receive.pipeline import Pipeline
 from edgetwin.receive.receiver import Receiver
 from edgetwin.sources.backoff import Backoff
 from edgetwin.uplink.http import HttpsUplink
+from edgetwin.uplink.journaled import JournalOutbox
 from edgetwin.uplink.outbox import Outbox
 from edgetwin.uplink.queued import Queued
 from tests.certificates import make_authority, make_certificate
@@ -152,3 +154,33 @@ async def test_frames_of_twin_1_in_two_lanes_are_decoded_all(tmp_path: Path, mak
     rows = [row[:5] for row in read(tmp_path / "store" / "states.csv")]
     expected = [row[:5] for row in rows_of([report_of(seq) for seq in range(410)])]
     assert Counter(rows) == Counter(expected)
+
+
+async def test_a_gateway_that_is_cut_off_again_and_again_delivers_what_was_durable_once(tmp_path: Path) -> None:
+    """Each life has a journal's writer of its own, and ends without a word to it: what was put last may be lost."""
+    port, clock, durable = free_port(), SystemClock(), 0
+    config = HttpFrames(listen=f"127.0.0.1:{port}", anonymous=True)
+    async with receiving(tmp_path, config) as receiver:
+        for life in range(5):
+            journal, _ = Journal.open(RealDisk(tmp_path / "journal"), Limits(), clock)
+            outbox = JournalOutbox("g", journal, FrameEncoder("g"), clock, staged_bytes_max=1 << 20)
+            writer = JournalWriter(journal)
+            async with asyncio.TaskGroup() as tasks, sending(outbox, Config(url=f"http://127.0.0.1:{port}"), tmp_path):
+                writing = tasks.create_task(writer.run())
+                for _ in range(20):
+                    put(outbox, durable, durable + 3)
+                    staged = outbox.stage(group := Group())
+                    await writer.commit(group)
+                    outbox.durable(staged)
+                    durable += 3
+                put(outbox, durable, durable + 2)
+                if life == 4:
+                    async with asyncio.timeout(30):
+                        while len(outbox):
+                            await asyncio.sleep(0.01)
+                writing.cancel()
+            assert outbox.account.balanced and outbox.account.staged == 2
+            journal.close()
+        assert receiver.counters.lost == receiver.counters.dead == 0
+    rows = [row[:5] for row in read(tmp_path / "store" / "states.csv")]
+    assert Counter(rows) == Counter(row[:5] for row in rows_of([report_of(seq) for seq in range(durable)]))

@@ -52,7 +52,8 @@ Kinds; payloads marked (m) are msgpack, the others opaque
      6  POSITIONS    sequence: generation, 0 without one; values: records of the generation before it
      7  ACK (m)      ``[epoch, through]``: the cloud has the frames of the epoch up to this sequence
      8  GAP (m)      ``[[epoch, kind, first, last, records, values, reason], ...]``, see :mod:`edgetwin.journal.gaps`
-     9  CARRIED (m)  ``[epoch, sequence, [gap, ...]]``: the frame tells the cloud of the gaps; its ACK settles them
+     9  CARRIED (m)  ``[epoch, sequence, [gap, ...]]``: the frame tells the cloud of the gaps; its ACK settles them,
+                     those of another epoch when an ACK of that has passed them or none of its frames is left
     10  EVENT, 11 AUDIT, 12 INTENT, 13 RESULT: history
 
 Groups. Each commit is one write: its records, numbered on, and a COMMIT. It is whole when the COMMIT and every record

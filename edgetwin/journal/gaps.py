@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import msgpack
@@ -203,11 +203,16 @@ class GapLedger:
         self.carried[key] = gaps
         self._frames = None
 
-    def settle(self, epoch: int, through: int) -> None:
-        """Frames of ``epoch`` up to ``through`` have arrived, and with them what they carried."""
-        for key in [key for key in self.carried if key[0] == epoch and key[1] <= through]:
-            del self.carried[key]
-            self._frames = None
+    def settle(self, arrived: Callable[[FrameKey], bool], over: Callable[[Gap], bool]) -> None:
+        """Forget gaps that the cloud has heard of: those that frames which have ``arrived`` carried, once what they
+        tell of is ``over``. Until then it would be taken to wait again."""
+        for key, gaps in [(key, gaps) for key, gaps in self.carried.items() if arrived(key)]:
+            kept = tuple(gap for gap in gaps if not over(gap))
+            if kept != gaps:
+                self.carried[key] = kept
+                self._frames = None
+            if not kept:
+                del self.carried[key]
 
     def give_back(self, lost: Iterable[Gap]) -> None:
         """What frames that are now lost carried is to be told anew."""
@@ -235,3 +240,10 @@ class GapLedger:
 
 
 _NONE = Ranges()
+
+
+def over(gap: Gap, acks: Mapping[int, int], living: Container[int]) -> bool:
+    """Whether none of the frames that ``gap`` tells of can be read any more: there were none, the acknowledgements are
+    past them, or their epoch is not among those with frames on the disk (``living``)."""
+    frames = gap.kind == Kind.FRAME and gap.records > 0
+    return not frames or gap.epoch not in living or gap.last <= acks.get(gap.epoch, -1)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable
 
 from edgetwin.journal.findings import Findings
-from edgetwin.journal.gaps import FrameKey, Gap, GapLedger
+from edgetwin.journal.gaps import FrameKey, Gap, GapLedger, over
 from edgetwin.journal.layout import CHAINED, Header, Kind
 from edgetwin.journal.manifest import Manifest
 from edgetwin.journal.segments import Segment, Tally
@@ -37,8 +37,15 @@ class Index:
                 self.acks_refused += through < self.acks.get(epoch, -1)
                 return False
             self.acks[epoch] = self._acks_unwritten[epoch] = through
-            self.gaps.settle(epoch, through)
+            self._settle()
             return True
+
+    def _settle(self) -> None:
+        """An epoch of which no frame is on the disk is over: each arrived, or is in a gap."""
+        self.gaps.settle(
+            lambda key: key[0] not in self.last_frame or key[1] <= self.acks.get(key[0], -1),
+            lambda gap: over(gap, self.acks, self.last_frame),
+        )
 
     def give_up(self, gaps: Iterable[Gap]) -> None:
         """Enter gaps, to be written with the next group."""
@@ -103,8 +110,9 @@ class Index:
         with self.lock:
             self.segments.remove(segment)
             if all(s.epoch != segment.epoch for s in self.segments):
-                self.acks.pop(segment.epoch, None)
                 self.last_frame.pop(segment.epoch, None)
+                self.acks.pop(segment.epoch, None)
+                self._settle()
 
     def replace(self, old: Segment, new: Segment) -> None:
         """A segment was rewritten."""

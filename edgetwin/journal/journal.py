@@ -209,7 +209,8 @@ class Journal:
     def carried_gaps(self) -> list[Gap]:
         """Gaps that frames tell of which are not acknowledged yet."""
         with self._index.lock:
-            return [gap for gaps in self._index.gaps.carried.values() for gap in gaps]
+            carried = self._index.gaps.carried.items()
+            return [gap for key, gaps in carried if key[1] > self.acknowledged(key[0]) for gap in gaps]
 
     @property
     def losses(self) -> int:

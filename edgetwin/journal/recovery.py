@@ -13,7 +13,7 @@ from typing import NamedTuple
 from edgetwin.errors import JournalError
 from edgetwin.journal.disk import Disk
 from edgetwin.journal.findings import Findings, SegmentFile, read_file, segment_files, void_numbers
-from edgetwin.journal.gaps import Gap, GapLedger, unpack_gaps
+from edgetwin.journal.gaps import Gap, GapLedger, over, unpack_gaps
 from edgetwin.journal.layout import (
     CHAINED,
     HEADER_BYTES,
@@ -274,7 +274,9 @@ class _Reader:
         elif kind == Kind.ACK:
             epoch, through = unpack_ack(payload)
             found.acks[epoch] = max(through, found.acks.get(epoch, -1))
-            found.gaps.settle(epoch, through)
+            found.gaps.settle(
+                lambda key: key[1] <= found.acks.get(key[0], -1), lambda gap: over(gap, found.acks, found.epochs)
+            )
         elif kind == Kind.GAP:
             told = unpack_gaps(payload)
             found.gaps.give_back(g for g in told if g.kind == Kind.FRAME)

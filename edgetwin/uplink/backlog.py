@@ -36,13 +36,15 @@ class Backlog:
         epochs = self._journal.epochs()
         holes = []
         for epoch, first, last in self._journal.waiting():
-            start = self._positions.place((epoch, first))
-            stop = start + 1 if first == last else self._positions.place((epoch, last)) + 1
-            self.waiting.add(start, stop)
-            self._open[epoch] = epochs[epoch]
+            if epoch not in self._open:
+                self._open[epoch] = epochs[epoch]
+                self._positions.begin(epoch)
+                self._positions.place((epoch, epochs[epoch]))
+            start, _ = self._positions.span(epoch)
+            self.waiting.add(start + first, start + last + 1)
             if first - 1 > self._journal.acknowledged(epoch):
                 holes.append((epoch, first - 1))
-        self._positions.begin((self._journal.epoch, 0))
+        self._positions.begin(self._journal.epoch)
         self.waiting.bytes = float(self._journal.stats().frames_waiting_bytes)
         self._store.counters.restored = len(self.waiting)
         for epoch, last in epochs.items():
@@ -93,14 +95,15 @@ class Backlog:
         """The cloud has the frames of an epoch up to this one; returns how many that freed. Durable with the next
         commit."""
         self.notice()
-        epoch, seq = through
+        epoch = through[0]
         last = self._positions.locate(through)
         if last is None:
             return 0
         first, stop = self._positions.span(epoch)
-        freed = self.waiting.remove(first, min(last + 1, stop))
+        stop = min(last + 1, stop)
+        freed = self.waiting.remove(first, stop)
         self._store.counters.acknowledged += freed
-        self._journal.acknowledge(epoch, seq - max(last + 1 - stop, 0))
+        self._journal.acknowledge(epoch, stop - 1 - first)
         self._cursors.forget(self._store.front)
         self._close(epoch)
         return freed
@@ -129,8 +132,7 @@ class Backlog:
 
     def _take_out(self, epoch: int, first: int, stop: int) -> list[Key]:
         """Of the frames at these positions of an epoch, those that gaps tell of; the last one of each hole."""
-        zero = self._positions.locate((epoch, 0))
-        assert zero is not None
+        zero, _ = self._positions.span(epoch)
         holes = []
         for low, high in (*self._journal.present(epoch, first - zero, stop - 1 - zero), (stop - zero, -1)):
             if dropped := self.waiting.remove(first, zero + low):

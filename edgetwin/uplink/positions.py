@@ -8,47 +8,49 @@ from edgetwin.uplink.queued import Key
 
 
 class Positions:
-    """Maps (epoch, sequence) to positions and back: epochs follow each other in the order in which they are told, and
-    within one neighbours differ by one. ``end`` is the position after the last frame."""
+    """Maps (epoch, sequence) to positions and back: epochs follow each other in the order in which they are told, each
+    from its frame 0 on, whether or not that is known. ``end`` is the position after the last frame."""
 
     def __init__(self) -> None:
         self.end = 0
         self._epochs: list[int] = []
-        self._firsts: list[int] = []  # ascending: where each epoch begins
-        self._zeros: list[int] = []  # where frame 0 of each would stand
+        self._zeros: list[int] = []  # ascending: where frame 0 of each stands
         self._numbers: dict[int, int] = {}  # epoch -> its index in these lists
 
-    def begin(self, key: Key) -> None:
-        """The next frame is ``key``, the first one known of its epoch."""
-        epoch, seq = key
+    def begin(self, epoch: int) -> None:
+        """The next frame is of this epoch, which is new."""
         self._numbers[epoch] = len(self._epochs)
         self._epochs.append(epoch)
-        self._firsts.append(self.end)
-        self._zeros.append(self.end - seq)
+        self._zeros.append(self.end)
 
     def place(self, key: Key) -> int:
         """The position of a frame that comes after all others."""
         epoch, seq = key
         if epoch not in self._numbers:
-            self.begin(key)
+            self.begin(epoch)
         position = self._zeros[self._numbers[epoch]] + seq
         assert position >= self.end, "frames come in their order"
         self.end = position + 1
         return position
 
     def locate(self, key: Key) -> int | None:
-        """Where a frame stands, stood or would stand; None when its epoch is not known."""
+        """Where a frame stands, stood or would stand; None when its epoch is not known. Of an epoch that is over, none
+        stands after its last."""
         epoch, seq = key
         number = self._numbers.get(epoch)
-        return None if number is None else self._zeros[number] + seq
+        if number is None:
+            return None
+        position = self._zeros[number] + seq
+        over = number + 1 < len(self._zeros)
+        return min(position, self._zeros[number + 1] - 1) if over else position
 
     def key_at(self, position: int) -> Key | None:
         """The reverse of :meth:`locate`."""
-        number = bisect_right(self._firsts, position) - 1
+        number = bisect_right(self._zeros, position) - 1
         return None if number < 0 else (self._epochs[number], position - self._zeros[number])
 
     def span(self, epoch: int) -> tuple[int, int]:
         """(first, stop) of the positions of an epoch that is known."""
         number = self._numbers[epoch]
-        stop = self._firsts[number + 1] if number + 1 < len(self._firsts) else self.end
-        return self._firsts[number], stop
+        stop = self._zeros[number + 1] if number + 1 < len(self._zeros) else self.end
+        return self._zeros[number], stop

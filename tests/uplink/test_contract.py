@@ -6,14 +6,18 @@ import random
 
 import numpy as np
 
+from edgetwin.clock import ManualClock
+from edgetwin.codec.acks import Ack
 from edgetwin.codec.decoder import FrameDecoder
 from edgetwin.codec.encoder import FrameEncoder
 from edgetwin.codec.frames import Frame, FrameGap, decode_frame
 from edgetwin.codec.limits import U64_MAX
 from edgetwin.records import Event, Report
 from edgetwin.uplink.account import FrameAccount
+from edgetwin.uplink.answers import Answers, Verdict
 from edgetwin.uplink.outbox import Outbox
 from edgetwin.uplink.queued import VALUES_PER_FRAME
+from edgetwin.uplink.schedule import Schedule
 from edgetwin.uplink.store import CONTINUES_LOST
 from tests.codec.build import T0, report, same
 from tests.uplink.stores import EITHER, Committed, Make, after_a_crash, waiting
@@ -107,6 +111,19 @@ def test_frames_of_earlier_epochs_come_first(make: Make) -> None:
     assert outbox.account == FrameAccount(2, 3, 4, 0, 1, 0) and outbox.account.balanced
     third = after_a_crash(outbox)
     assert [q.key for q in waiting(third)] == [(new, 1)]
+
+
+@EITHER
+def test_an_answer_about_an_earlier_epoch_may_go_beyond_what_is_left_of_it(make: Make) -> None:
+    """The cloud accounts for what was given up, and knows of frames that an old copy of the directory does not."""
+    old = make()
+    fill(old, 6)
+    old.drop((7, 5), "test")
+    outbox = after_a_crash(old)
+    schedule = Schedule(outbox, ManualClock())
+    fill(outbox, 1)
+    assert Answers(outbox, schedule, ManualClock()).take(Ack("g", 7, 40)) == Verdict(None, 5)
+    assert [q.key for q in waiting(outbox)] == [(outbox.epoch, 0)]
 
 
 @EITHER

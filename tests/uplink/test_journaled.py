@@ -314,6 +314,26 @@ def test_gaps_are_told_though_there_is_nothing_to_report() -> None:
     assert [(g.epoch, g.first, g.reason) for g in gaps_of(last.data)] == [(7, 3, "epoch_ended")]
 
 
+def test_what_was_given_up_and_told_of_does_not_come_back() -> None:
+    """Frames of an earlier epoch, while others of it still wait."""
+    disk = disk_of()
+    outbox = opened(disk, epoch=7, encoder=FrameEncoder("g"))
+    put(outbox, 0, 9)
+    outbox = opened_again(outbox, disk)
+    outbox.drop((7, 4), "poison")
+    put(outbox, 0, 2)
+    assert outbox.acknowledge((outbox.epoch, 1)) == 2, "with them the cloud has the gap"
+    for _ in range(3):
+        outbox = opened_again(outbox, disk)
+        put(outbox, 0, 1)
+        assert [key for key in keys(outbox) if key[0] == 7] == [(7, n) for n in range(4)]
+        outbox.acknowledge((outbox.epoch, 0))
+    assert outbox.acknowledge((7, 3)) == 4
+    put(outbox, 1, 2)
+    assert len(outbox._journal._index.gaps) == 0, "then the gap is done with"
+    assert keys(opened_again(outbox, disk)) == [(outbox.epoch, 1)]
+
+
 def test_an_old_copy_of_the_directory_confuses_nothing() -> None:
     disk = disk_of()
     first = opened(disk, epoch=7)
@@ -359,7 +379,8 @@ def test_a_storm_of_restarts_keeps_every_frame_in_order() -> None:
 
 @pytest.mark.parametrize("turn", range(30))
 def test_power_cuts_at_random(turn: int) -> None:
-    """Every frame that was told to be durable waits, was acknowledged or is told of; no number is used twice."""
+    """Every frame that was told to be durable waits, was acknowledged or is told of, no number is used twice, and
+    the cloud has what each frame continues."""
     seed = random.SystemRandom().randrange(2**32)
     print("seed", turn, seed)
     rng, clock = random.Random(seed), ManualClock(T0)
@@ -395,6 +416,9 @@ def test_power_cuts_at_random(turn: int) -> None:
         told |= told_by(queued.data)
     left = set(keys(outbox))
     assert sure <= left | acked | told, f"seed {seed}: lost without a word"
+    decoder = FrameDecoder()
+    for key in sorted(left | acked):
+        decoder.decode(seen[key])  # NeedKeyError when it continues a frame that is gone
 
 
 def live_a_little(

@@ -47,6 +47,9 @@ def _check_source(findings: Findings, path: Path, source: Source, base_dir: File
     if isinstance(source, MqttSource):
         _check_mqtt(findings, path, source, base_dir)
         _check_session(findings, (*path, "session_expiry"), source)
+        if source.qos == 2 and findings.config.state_dir is not None:
+            message = "at QoS 2 the broker deletes a message before it is durable here, so a kill can lose it"
+            findings.warning((*path, "qos"), message, "write 1: the broker then keeps it until it is durable")
     elif isinstance(source, ModbusSource):
         check_modbus(findings, path, source, base_dir)
     elif isinstance(source, CsvSource):

@@ -18,6 +18,7 @@ from edgetwin.kernels.json import ABSENT, Scratch, Trie, read_document
 from edgetwin.kernels.lookup import ENTRY_WIDTH, find, matches_any
 from edgetwin.kernels.numbers import OK, PUNT, parse_number
 from edgetwin.kernels.paths import BINDING_WIDTH, JSON, PLAIN, PLAN_WIDTH, SLOW
+from edgetwin.kernels.redelivery import HOLDING, Fused, fused_pointers, is_redelivery, message_hash
 from edgetwin.kernels.topics import MASK, PATTERNS, PATTERNS_FULL, SEED, TableView
 
 MORE, FULL, BROKEN = 0, 1, 2
@@ -26,7 +27,8 @@ MORE, FULL, BROKEN = 0, 1, 2
 SAMPLES, CONTROLS, SLOWS, ACK_BYTES = 0, 1, 2, 3
 MESSAGES, UNMATCHED, OVERFLOWED, INVALIDS, LATE_DROPPED = 4, 5, 6, 7, 8
 INVALID_START, INVALID_END = 9, 10
-COUNTERS = 11
+DUPLICATES = 11
+COUNTERS = 12
 
 PAYLOAD_MAX = 4
 """Where ``Output.room`` holds it."""
@@ -42,7 +44,8 @@ class Output(NamedTuple):
 
     ``slot`` int32[s], ``t_ns`` int64[s], ``value`` float64[s]: samples in order of arrival; ``control``
     int64[c, 2]: spans of the buffer; ``slow`` int64[w, 5] as in ``SLOW_WIDTH``; ``ack`` uint8[4 a]: PUBACK
-    packets of all QoS 1 messages in order, slow ones included; ``counters`` int64[COUNTERS];
+    packets of all QoS 1 messages in order, slow ones and duplicates included; ``hash`` int64[a]: their
+    :func:`message_hash`, where they are held; ``counters`` int64[COUNTERS];
     ``room`` int64[5]: how many samples, spans, slow packets and bytes of PUBACKs fit; the longest payload that is not
     left to Python.
     """
@@ -53,6 +56,7 @@ class Output(NamedTuple):
     control: Array
     slow: Array
     ack: Array
+    hash: Array
     counters: Array
     room: Array
 
@@ -66,13 +70,16 @@ def make_output(samples: int, packets: int) -> Output:
         np.empty((packets, 2), np.int64),
         np.empty((packets, SLOW_WIDTH), np.int64),
         np.empty(4 * packets, np.uint8),
+        np.empty(packets, np.int64),
         np.zeros(COUNTERS, np.int64),
         np.array([samples, packets, packets, 4 * packets, 2**62], np.int64),
     )
 
 
 @kernel
-def scan(buf: Array, n: int, table: TableView, out: Output, now_ns: int, packet_max: int, v5: bool) -> tuple[int, int]:
+def scan(
+    buf: Array, n: int, table: TableView, out: Output, fused: Fused, now_ns: int, packet_max: int, v5: bool
+) -> tuple[int, int]:
     """Consume the complete packets of ``buf`` uint8[:] in ``[0, n)``: (bytes consumed, MORE, FULL or BROKEN).
 
     ``packet_max``: longest acceptable packet in bytes. Every message has its own arrival stamp,
@@ -82,11 +89,13 @@ def scan(buf: Array, n: int, table: TableView, out: Output, now_ns: int, packet_
     * no entry in the table: UNMATCHED, or, where a pattern matches, ``slow`` (OVERFLOWED once full);
     * an empty payload: one INVALID; a malformed one: one for each binding;
     * a binding whose path is absent: nothing, but one INVALID if all are;
-    * RETAIN without a time of its own: LATE_DROPPED, as its age is unknown.
+    * RETAIN without a time of its own: LATE_DROPPED, as its age is unknown;
+    * a redelivery of what is in ``fused``: DUPLICATES, whatever it holds.
 
     Nothing at or after ``buf[n]`` is read. ``table.scratch`` is overwritten.
     """
-    return _scan(pointer(buf), n, _table_pointers(table), _output_pointers(out), now_ns, packet_max, v5)
+    tables, outputs = _table_pointers(table), _output_pointers(out)
+    return _scan(pointer(buf), n, tables, outputs, fused_pointers(fused), now_ns, packet_max, v5)
 
 
 @kernel
@@ -117,14 +126,18 @@ def _output_pointers(o: Output) -> Output:
         pointer(o.control),
         pointer(o.slow),
         pointer(o.ack),
+        pointer(o.hash),
         pointer(o.counters),
         pointer(o.room),
     )
 
 
 @kernel
-def _scan(buf: Array, n: int, table: TableView, out: Output, now_ns: int, packet_max: int, v5: bool) -> tuple[int, int]:
+def _scan(
+    buf: Array, n: int, table: TableView, out: Output, fused: Fused, now_ns: int, packet_max: int, v5: bool
+) -> tuple[int, int]:
     counters, room, state = out.counters, out.room, table.state
+    holding = at(fused.state, HOLDING) != 0
     for k in range(COUNTERS):
         counters[k] = 0
     p = 0
@@ -144,6 +157,16 @@ def _scan(buf: Array, n: int, table: TableView, out: Output, now_ns: int, packet
             return p, BROKEN
         if counters[SLOWS] == room[SLOWS] or counters[ACK_BYTES] + 4 > room[ACK_BYTES]:
             return p, FULL
+        message = 0
+        if qos == 1 and holding:
+            message = message_hash(buf, body + 2, topic_end, payload, end)
+            mid = at(buf, topic_end) << 8 | at(buf, topic_end + 1)
+            if is_redelivery(fused, mid, message, header & 8 != 0):
+                _acknowledge(buf, topic_end, message, out)
+                counters[DUPLICATES] += 1
+                counters[MESSAGES] += 1
+                p = end
+                continue
         entry = -1
         fate = _SLOW
         if topic_end > body + 2 and not alias and end - payload <= room[PAYLOAD_MAX]:
@@ -173,7 +196,7 @@ def _scan(buf: Array, n: int, table: TableView, out: Output, now_ns: int, packet
         if fate == _SLOW:
             _leave_to_python(p, end, stamp, qos, out)
         if qos == 1:
-            _acknowledge(buf, topic_end, out)
+            _acknowledge(buf, topic_end, message, out)
         counters[MESSAGES] += 1
         p = end
 
@@ -213,9 +236,10 @@ def _leave_to_python(p: int, end: int, stamp: int, qos: int, out: Output) -> Non
 
 
 @kernel
-def _acknowledge(buf: Array, i: int, out: Output) -> None:
-    """Write the PUBACK of the packet identifier at ``i``."""
+def _acknowledge(buf: Array, i: int, message: int, out: Output) -> None:
+    """Write the PUBACK of the packet identifier at ``i``, and the hash of its message."""
     k = out.counters[ACK_BYTES]
+    out.hash[k >> 2] = message
     out.ack[k] = 0x40
     out.ack[k + 1] = 2
     out.ack[k + 2] = buf[i]

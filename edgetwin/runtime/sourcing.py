@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -38,6 +39,25 @@ class Source(Protocol):
 
     async def run(self) -> None:
         """Bring samples until cancelled."""
+
+    def restore(self, position: bytes, wanted: Callable[[], None]) -> None:
+        """Before ``run``, where checkpoints are kept: what stands in ``position`` is in the engine already and is not
+        fused again, and acknowledgements wait for :meth:`release` from now on. ``wanted`` is called on the event loop
+        when a checkpoint should come early; it is to end in a release, also when there is nothing to write.
+
+        Without this call a source owes nothing, and acknowledges at once. Raises SourceError on a position that cannot
+        be read.
+        """
+
+    def position(self) -> bytes:
+        """What the engine has been given and the peer may send again. It belongs to the state of this very moment."""
+
+    def mark(self) -> int:
+        """Everything that the engine has been given until now."""
+
+    def release(self, mark: int) -> None:
+        """What was given before ``mark`` is durable and may be acknowledged. Called again without anything new, it
+        acknowledges what the first call has kept back."""
 
 
 def make_source(config: schema.Source, engine: Engine, clock: Clock, base: Path, links: Links) -> Source:

@@ -20,7 +20,7 @@ from edgetwin.engine.forks import initial, is_simulated
 from edgetwin.engine.health import Health
 from edgetwin.engine.scenario import Scenario
 from edgetwin.engine.whatif import Simulator
-from edgetwin.kernels import modbus, mqtt, registers
+from edgetwin.kernels import modbus, mqtt, redelivery, registers
 from edgetwin.kernels.jit import cache_directory
 from edgetwin.kernels.sums import SUM, accumulate
 from edgetwin.kernels.topics import Binding, TopicTable
@@ -153,4 +153,7 @@ def _compile_wire() -> None:
     table = TopicTable()
     table.add(b"t", [Binding(0)])
     packet = np.frombuffer(bytearray(b"\x30\x04\x00\x01t1"), np.uint8)
-    mqtt.scan(packet, len(packet), table.view, mqtt.make_output(4, 4), 1, 1024, True)
+    out, fused = mqtt.make_output(4, 4), redelivery.make_fused()
+    mqtt.scan(packet, len(packet), table.view, out, fused, 1, 1024, True)
+    redelivery.note_fused(fused, out.ack, out.hash, 0, 0, 0, 0)
+    redelivery.is_redelivery(fused, 1, 0, False)

@@ -139,6 +139,14 @@ def test_one_client_id_at_one_broker() -> None:
     assert lines(text + uplink.replace("127.0.0.1", "127.0.0.2")) == []
 
 
+def test_qos_2_beside_a_state_is_warned_of() -> None:
+    text = MQTT.replace('1883"}', '1883", qos: 2}')
+    assert lines(text) == []
+    (finding,) = check(read(text + "state_dir: state\n"), HERE)
+    assert (finding.severity, finding.line, finding.column) == ("warning", 3, 66)
+    assert "deletes a message before it is durable" in finding.message
+
+
 def test_limits() -> None:
     many = "".join(f"      s{i}: {{source: plant, topic: t/{i}}}\n" for i in range(20))
     (line,) = lines(MQTT + many + "limits: {topics: 16}\n")

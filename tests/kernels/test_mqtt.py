@@ -14,14 +14,17 @@ from hypothesis import strategies as st
 from edgetwin.errors import PayloadError
 from edgetwin.kernels import mqtt
 from edgetwin.kernels.mqtt import BROKEN, FULL, Output, make_output, scan
+from edgetwin.kernels.redelivery import make_fused
 from edgetwin.kernels.topics import Binding, TopicTable
 from edgetwin.sources.payload import read_payload, split_publish
 from tests.kernels.wire import array, examples, publish, variable
 
 NOW = 1_700_000_000_000_000_000
 PACKET_MAX = 4096
+FUSED = make_fused()
 
 PINGRESP = b"\xd0\x00"
+
 CONNACK = b"\x20\x03\x00\x00\x00"
 
 PLAIN, PAIR, ONE, TWO, MIXED = b"plant/line3/machine012/temp", b"p", b"json/one", b"json/two", b"mixed"
@@ -85,7 +88,7 @@ def by_kernel(
     while True:
         buf = array(data[heard.used :] + guard)
         n = len(data) - heard.used
-        used, status = scan(buf, n, table.view, out, NOW + heard.messages, PACKET_MAX, v5)
+        used, status = scan(buf, n, table.view, out, FUSED, NOW + heard.messages, PACKET_MAX, v5)
         collect(heard, bytes(buf), out, table, v5)
         heard.used += int(used)
         if status != FULL:
@@ -278,7 +281,7 @@ def test_properties_are_skipped_and_an_alias_goes_to_python() -> None:
 def test_the_first_invalid_packet_is_pointed_at() -> None:
     out = make_output(8, 8)
     good, bad = publish(PLAIN, b"1"), publish(PLAIN, b"x")
-    scan(array(good + bad + bad), len(good + bad + bad), make_table().view, out, NOW, PACKET_MAX, False)
+    scan(array(good + bad + bad), len(good + bad + bad), make_table().view, out, FUSED, NOW, PACKET_MAX, False)
     start, end = out.counters[mqtt.INVALID_START], out.counters[mqtt.INVALID_END]
     assert (start, end) == (len(good), len(good + bad))
 

@@ -41,7 +41,14 @@ def variable(n: int) -> bytes:
 
 
 def publish(
-    topic: bytes, payload: bytes, *, qos: int = 0, mid: int = 1, retain: bool = False, properties: bytes | None = None
+    topic: bytes,
+    payload: bytes,
+    *,
+    qos: int = 0,
+    mid: int = 1,
+    retain: bool = False,
+    dup: bool = False,
+    properties: bytes | None = None,
 ) -> bytes:
     """A PUBLISH packet; with ``properties`` (perhaps empty) of MQTT 5."""
     body = len(topic).to_bytes(2, "big") + topic
@@ -50,4 +57,4 @@ def publish(
     if properties is not None:
         body += variable(len(properties)) + properties
     body += payload
-    return bytes([0x30 | qos << 1 | retain]) + variable(len(body)) + body
+    return bytes([0x30 | dup << 3 | qos << 1 | retain]) + variable(len(body)) + body

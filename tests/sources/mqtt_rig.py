@@ -84,6 +84,12 @@ class Rig:
         await eventually(lambda: self.received >= n, f"{n} samples", patience_s)
         assert self.received == n
 
+    def checkpoint(self) -> bytes:
+        """What the daemon does at a checkpoint that succeeds; the position that is durable then."""
+        position, mark = self.source.position(), self.source.mark()
+        self.source.release(mark)
+        return position
+
     def state(self, twin: str, state: str = "x") -> float:
         return self.engine.estimate(twin, None, 0).states[state].mean
 
@@ -92,10 +98,19 @@ class Rig:
 
 
 @asynccontextmanager
-async def running(config: Config, base: Path = Path(), engine: Engine | None = None) -> AsyncIterator[Rig]:
-    """The configuration's source in a task of its own, cancelled at the end."""
+async def running(
+    config: Config,
+    base: Path = Path(),
+    engine: Engine | None = None,
+    position: bytes | None = None,
+    wanted: Callable[[], None] = lambda: None,
+) -> AsyncIterator[Rig]:
+    """The configuration's source in a task of its own, cancelled at the end. With a ``position``, perhaps empty, its
+    acknowledgements wait for ``Rig.checkpoint``."""
     engine = engine or Engine(config)
     source = MqttSource(config.sources[0], engine, SystemClock(), base=base)  # type: ignore[arg-type]
+    if position is not None:
+        source.restore(position, wanted)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(source.run())
         try:

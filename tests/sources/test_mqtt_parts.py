@@ -26,9 +26,11 @@ from tests.sources.mqtt_rig import PLAIN, config, running, template
 # ---- packets that are too long
 
 
-@given(st.binary(min_size=1, max_size=300), st.integers(0, 2), st.integers(1, 65_535), st.data())
-def test_an_oversize_packet_is_told_from_its_head(topic: bytes, qos: int, mid: int, data: st.DataObject) -> None:
-    packet = publish(topic, b"9" * 2000, qos=qos, mid=mid)
+@given(st.binary(min_size=1, max_size=300), st.integers(0, 2), st.integers(1, 65_535), st.booleans(), st.data())
+def test_an_oversize_packet_is_told_from_its_head(
+    topic: bytes, qos: int, mid: int, dup: bool, data: st.DataObject
+) -> None:
+    packet = publish(topic, b"9" * 2000, qos=qos, mid=mid, dup=dup)
     head = packet[: data.draw(st.integers(5, len(packet)))]
     seen = oversize_at(head, 1000)
     start = 1 + len(variable(len(packet) - 3))
@@ -36,7 +38,7 @@ def test_an_oversize_packet_is_told_from_its_head(topic: bytes, qos: int, mid: i
         assert seen is None
         return
     answer = (b"", b"\x40\2" + mid.to_bytes(2, "big"), b"\x50\2" + mid.to_bytes(2, "big"))[qos]
-    assert seen == Oversize(len(packet), topic, answer)
+    assert seen == Oversize(len(packet), topic, answer, dup)
 
 
 @given(st.binary(min_size=5, max_size=40), st.integers(0, 3000))

@@ -11,6 +11,7 @@ left alone for ever longer; the other registers and units keep their cadence.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from heapq import heappop, heappush
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,6 +118,20 @@ class ModbusSource:
         self._pushes = 0
         self._discovery.forget()
         engine.on_twin(self.bind)
+
+    def restore(self, position: bytes, wanted: Callable[[], None]) -> None:
+        """Nothing: a device does not keep what it has been asked for, so nothing comes twice and nothing is owed."""
+
+    def position(self) -> bytes:
+        """Empty, see :meth:`restore`."""
+        return b""
+
+    def mark(self) -> int:
+        """0, see :meth:`restore`."""
+        return 0
+
+    def release(self, mark: int) -> None:
+        """Nothing, see :meth:`restore`."""
 
     def bind(self, twin: TwinInstance) -> None:
         """Poll the registers of the twin's signals too, from now on."""

@@ -11,7 +11,7 @@ import ssl
 from typing import Any
 
 import numpy as np
-from paho.mqtt.client import time_func
+from paho.mqtt.client import MQTT_ERR_CONN_LOST, PINGREQ, time_func
 
 from edgetwin.sources.mqtt.oversize import Oversize
 from edgetwin.sources.mqtt.receiver import Receiver
@@ -23,7 +23,7 @@ PIECE_BYTES_MIN = 16_384
 ACK_BYTES_MAX = 1_048_576
 """Four times what a broker that keeps to Receive Maximum can make us owe."""
 
-_PUBACK = 0x40
+_CONNACK, _PUBACK = 0x20, 0x40
 
 
 class DataPath:
@@ -44,6 +44,7 @@ class DataPath:
         self._buffer = np.frombuffer(memory, np.uint8)
         self._view = memoryview(memory)
         self._have = 0
+        self._greeted = False
         self._oversize: Oversize | None = None
         self._skip = 0
         self._piece = len(memory)
@@ -67,6 +68,22 @@ class DataPath:
         """Bytes that ``recv`` can give without the socket becoming readable: aiomqtt asks after each packet."""
         below = self._sock.pending() if self._tls else 0
         return len(self._control) + below
+
+    def close(self) -> None:
+        """Close the socket; what waits to be acknowledged is no longer this connection's."""
+        self._receiver.held.disconnected(self)
+        self._sock.close()
+
+    def acknowledge(self, acks: bytes) -> None:
+        """Send acknowledgements that were held; a broker that does not read them is given up."""
+        try:
+            self._acknowledge(acks)
+        except ConnectionError:
+            self._paho._loop_rc_handle(MQTT_ERR_CONN_LOST)
+
+    def ping(self) -> None:
+        """Send a PINGREQ of ours; paho goes on counting the silence after its own."""
+        self._paho._send_simple_command(PINGREQ)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
@@ -104,8 +121,21 @@ class DataPath:
         elif self._piece < len(self._view):
             self._piece = min(self._piece * 2, len(self._view))
 
+    def _greet(self) -> bool:
+        """Tell whether the session was kept, before its first message; False: CONNACK is not yet there."""
+        if self._buffer[0] != _CONNACK:
+            return True  # no MQTT: the session library says so
+        head = bytes(self._view[: min(self._have, 7)])
+        flags = next((k + 1 for k in range(1, len(head)) if head[k] < 128), len(head))
+        if flags + 2 > len(head):
+            return False
+        if head[flags + 1] == 0:
+            self._receiver.held.connected(self, bool(head[flags] & 1))
+        return True
+
     def _scan(self) -> None:
-        while self._have:
+        self._greeted = self._greeted or self._greet()
+        while self._have and self._greeted:
             if self._oversize is not None:
                 self._skip_oversize(self._oversize)
                 continue
@@ -130,9 +160,9 @@ class DataPath:
         self._drop(dropped)
         if not self._skip:
             self._oversize = None
-            self._receiver.note_dropped(oversize)
-            if oversize.answer:
-                self._acknowledge(oversize.answer)
+            answer = self._receiver.note_dropped(oversize)
+            if answer:
+                self._acknowledge(answer)
 
     def _drop(self, size: int) -> None:
         rest = self._have - size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 HEAD_BYTES_MAX = 5 + 2 + 65_535 + 2
@@ -21,6 +22,18 @@ class Oversize:
     length: int
     topic: bytes
     answer: bytes
+    dup: bool
+
+    @property
+    def acknowledges(self) -> bool:
+        """Whether the answer is a PUBACK."""
+        return self.answer.startswith(_PUBACK)
+
+    @property
+    def hash(self) -> int:
+        """A signed 64-bit word by which it is known again, as its payload is not read."""
+        digest = hashlib.blake2b(self.topic + b"\0%d" % self.length, digest_size=8).digest()
+        return int.from_bytes(digest, "little", signed=True)
 
 
 def oversize_at(head: bytes, packet_max: int) -> Oversize | None:
@@ -42,7 +55,9 @@ def oversize_at(head: bytes, packet_max: int) -> Oversize | None:
     identifier = head[end : end + 2]
     if qos and not any(identifier):
         raise NotMqttError("the broker sent a PUBLISH with packet identifier 0")
-    return Oversize(length, head[start + 2 : end], (b"", _PUBACK + identifier, _PUBREC + identifier)[qos])
+    return Oversize(
+        length, head[start + 2 : end], (b"", _PUBACK + identifier, _PUBREC + identifier)[qos], head[0] & 8 != 0
+    )
 
 
 def _length(head: bytes) -> tuple[int, int]:

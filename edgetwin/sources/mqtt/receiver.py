@@ -18,6 +18,7 @@ from edgetwin.kernels import mqtt as wire
 from edgetwin.ratelimit import RateLimiter
 from edgetwin.records import Batch, Outcome
 from edgetwin.sources.mqtt.bindings import TopicBindings
+from edgetwin.sources.mqtt.held import Held
 from edgetwin.sources.mqtt.oversize import HEAD_BYTES_MAX, Oversize, oversize_at
 from edgetwin.sources.payload import read_payload, split_publish
 
@@ -27,6 +28,8 @@ BUFFER_BYTES = 262_144
 HEADER_BYTES_MAX = 65_535 + 1024
 PACKETS_MAX = 16_384
 SAMPLES_MAX = 65_536
+MIDS = 65_535
+"""Packet identifiers: what a broker of MQTT 3.1.1 can have unacknowledged at most."""
 SLOWS_MAX = 512
 """Packets left to Python in one scan; after them the table knows the topics it has learned."""
 
@@ -35,13 +38,14 @@ _COUNTED = (
     (wire.OVERFLOWED, Outcome.OVERFLOW),
     (wire.INVALIDS, Outcome.INVALID),
     (wire.LATE_DROPPED, Outcome.LATE_DROPPED),
+    (wire.DUPLICATES, Outcome.DUPLICATE),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of a buffer: its first ``used`` bytes are done with, ``acks`` are to be sent, and after the used ones
-    begins a packet that is to be dropped, if there is ``oversize``."""
+    """What became of a buffer: its first ``used`` bytes are done with, ``acks`` are to be sent at once, and after the
+    used ones begins a packet that is to be dropped, if there is ``oversize``."""
 
     used: int
     acks: bytes
@@ -51,14 +55,16 @@ class Taken:
 class Receiver:
     """Outlives connections and engines.
 
-    ``messages`` counts PUBLISH packets; ``packet_max`` is the longest packet read, in bytes; ``unreleased`` are QoS 2
-    messages of paho's that the broker has not released, by packet identifier.
+    ``messages`` counts PUBLISH packets; ``packet_max`` is the longest packet read, in bytes; ``held`` are the
+    acknowledgements that wait; ``unreleased`` are QoS 2 messages of paho's that the broker has not released, by packet
+    identifier.
     """
 
     def __init__(self, config: MqttConfig, clock: Clock, latency: Histogram) -> None:
         self.messages = 0
         self.packet_max = config.payload_max + HEADER_BYTES_MAX
         self.buffer_bytes = max(BUFFER_BYTES, 2 * self.packet_max)
+        self.held = Held(config.name, clock, config.receive_maximum if config.protocol == "5" else MIDS)
         self.unreleased: OrderedDict[int, Any] = OrderedDict()
         self._name = config.name
         self._payload_max = config.payload_max
@@ -80,7 +86,7 @@ class Receiver:
     def take(self, buffer: NDArray[np.uint8], size: int, control: bytearray) -> Taken:
         """Take the whole packets in ``buffer[:size]``; bytes for the session library are appended to ``control``.
 
-        Raises NotMqttError when this is not MQTT.
+        Raises NotMqttError when this is not MQTT, and another ConnectionError as :meth:`Held.note` does.
         """
         started = self._clock.monotonic_ns()
         arrived = self._arrival()
@@ -88,14 +94,17 @@ class Receiver:
         status = wire.FULL
         while status == wire.FULL:
             rest = buffer[used:]
-            step, status = wire.scan(
-                rest, size - used, self._bindings.table.view, self._out, arrived, self.packet_max, self._v5
-            )
+            view, fused = self._bindings.table.view, self.held.fused
+            step, status = wire.scan(rest, size - used, view, self._out, fused, arrived, self.packet_max, self._v5)
             messages = int(self._out.counters[wire.MESSAGES])
             self._last_ns = arrived + messages
             self.messages += messages
             self._deliver(rest, arrived + messages, control)
-            acks += self._out.ack[: self._out.counters[wire.ACK_BYTES]].tobytes()
+            ack_bytes = int(self._out.counters[wire.ACK_BYTES])
+            if self.held.on:
+                self.held.note(self._out.ack, self._out.hash, ack_bytes // 4)
+            else:
+                acks += self._out.ack[:ack_bytes].tobytes()
             arrived += messages
             used += step
         if self.messages > before:
@@ -110,10 +119,19 @@ class Receiver:
         now = self._clock.wall_ns()
         return now if self._last_ns - now > NS else max(now, self._last_ns)
 
-    def note_dropped(self, oversize: Oversize) -> None:
-        """Count a packet that was too long; it is to be answered all the same, or the broker would send it for ever."""
+    def note_dropped(self, oversize: Oversize) -> bytes:
+        """Count a packet that was too long. Returns its answer, which is due all the same, or the broker would send it
+        for ever; empty where that waits or none is due."""
         self.messages += 1
-        self._note_too_long(oversize.topic, oversize.length)
+        if not (oversize.acknowledges and self.held.on):
+            self._note_too_long(oversize.topic, oversize.length)
+            return oversize.answer
+        if self.held.is_redelivery(int.from_bytes(oversize.answer[2:], "big"), oversize.hash, oversize.dup):
+            self._engine.count(self._source, Outcome.DUPLICATE)
+        else:
+            self._note_too_long(oversize.topic, oversize.length)
+        self.held.note(np.frombuffer(oversize.answer, np.uint8), np.array([oversize.hash]), 1)
+        return b""
 
     def take_message(self, topic: bytes, payload: bytes, retained: bool) -> None:
         """A message that came through the session library: QoS 2."""

@@ -93,6 +93,8 @@ class Session(Client):
 
         self._paho._create_socket = create_datapath
         self._paho.loop_read = self._loop_read
+        self._paho._send_simple_command = self._send_simple_command
+        self._paho._handle_pingresp = self._handle_pingresp
 
     def _loop_read(self, max_packets: int = 1) -> int:
         """paho's, but an exception ends the connection at once, as any other fault of the stream does.
@@ -105,6 +107,16 @@ class Session(Client):
             if self._datapath and not self._datapath.fault:
                 self._datapath.fault = f"the broker sent a packet that cannot be read ({exc!r})"
             return int(self._paho._loop_rc_handle(mqtt.MQTT_ERR_PROTOCOL))
+
+    def _send_simple_command(self, command: int) -> int:
+        """paho's; a PINGREQ stands behind the acknowledgements that are queued."""
+        if command == mqtt.PINGREQ:
+            self._receiver.held.pinged()
+        return int(mqtt.Client._send_simple_command(self._client, command))
+
+    def _handle_pingresp(self) -> int:
+        self._receiver.held.answered()
+        return int(mqtt.Client._handle_pingresp(self._client))
 
     @property
     def lost(self) -> Exception | None:
@@ -175,7 +187,7 @@ class Session(Client):
 
     def _on_connect(self, client: Any, userdata: Any, flags: Any, code: Any, properties: Any = None) -> None:
         self.resumed = bool(flags.session_present)
-        if not self.resumed:
+        if not self.resumed and not code.is_failure:
             self._receiver.unreleased.clear()
         super()._on_connect(client, userdata, flags, code, properties)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -69,6 +70,22 @@ class MqttSource:
         self.bindings = TopicBindings(self.name, engine, self._clock)
         self.receiver.attach(engine, engine.source_index(self.name), self.bindings)
         self._wake.set()
+
+    def restore(self, position: bytes, wanted: Callable[[], None]) -> None:
+        """See :meth:`Held.restore`."""
+        self.receiver.held.restore(position, wanted)
+
+    def position(self) -> bytes:
+        """See :meth:`Held.position`."""
+        return self.receiver.held.position()
+
+    def mark(self) -> int:
+        """See :meth:`Held.mark`."""
+        return self.receiver.held.mark()
+
+    def release(self, mark: int) -> None:
+        """See :meth:`Held.release`."""
+        self.receiver.held.release(mark)
 
     @property
     def messages(self) -> int:

@@ -2,12 +2,14 @@
 
 ``python -m bench.clients NAME PORT FORM QOS TOPICS COUNT``. The CPU is that of the whole process between the first and
 the last message. ``drain`` only empties the socket: the physical limit. ``paho`` and ``aiomqtt`` parse the number and
-do nothing else with it; ``edgetwin`` updates a two-state filter of its twin with it.
+do nothing else with it; ``edgetwin`` updates a two-state filter of its twin with it, and ``held`` acknowledges by
+checkpoint as well.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import resource
 import select
@@ -115,7 +117,12 @@ def aiomqtt(port: int, form: str, qos: int, topic_count: int, count: int) -> Non
     asyncio.run(run())
 
 
-def edgetwin(port: int, form: str, qos: int, topic_count: int, count: int) -> None:
+def held(port: int, form: str, qos: int, topic_count: int, count: int) -> None:
+    """As ``edgetwin``, with acknowledgements that wait for checkpoints, of which nothing is written to disk."""
+    edgetwin(port, form, qos, topic_count, count, holding=True)
+
+
+def edgetwin(port: int, form: str, qos: int, topic_count: int, count: int, holding: bool = False) -> None:
     """The daemon's own source and engine, a twin for each topic."""
     from bench.twins import ingest_config
     from edgetwin.clock import SystemClock
@@ -134,20 +141,42 @@ def edgetwin(port: int, form: str, qos: int, topic_count: int, count: int) -> No
             engine.hear(config.twins[0], {"line": line, "machine": machine})
         source = MqttSource(config.sources[0], engine, SystemClock())  # type: ignore[arg-type]
         cost = Cost()
+        wanted = asyncio.Event()
+        if holding:
+            source.restore(b"", wanted.set)
+
+        async def checkpoints() -> None:
+            while holding:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(wanted.wait(), 1.0)
+                wanted.clear()
+                source.position()
+                source.release(source.mark())
+
         async with asyncio.TaskGroup() as group:
             task = group.create_task(source.run())
+            checkpointing = group.create_task(checkpoints())
             # The closing message matches no twin: it is the first to be counted as unmatched.
             while not engine.ledger.received[0]:
                 await asyncio.sleep(0)
             cost.first()
             while engine.ledger.received[0] <= count:
                 await asyncio.sleep(0.005)
-            cost.print("edgetwin", int(engine.ledger.received[0]) - 1)
+            cost.print("held" if holding else "edgetwin", int(engine.ledger.received[0]) - 1)
             assert engine.ledger.balanced()
             fused = int(engine.ledger.counts[0, 0])
-            print(json.dumps({"client": "edgetwin", "fused": fused, "latency_mean_s": source.latency.sum / count}))
+            print(
+                json.dumps(
+                    {
+                        "client": "held" if holding else "edgetwin",
+                        "fused": fused,
+                        "latency_mean_s": source.latency.sum / count,
+                    }
+                )
+            )
             sys.stdout.flush()
             task.cancel()
+            checkpointing.cancel()
 
     logs.configure("warning", "json")
     run_loop(run())
@@ -155,6 +184,6 @@ def edgetwin(port: int, form: str, qos: int, topic_count: int, count: int) -> No
 
 if __name__ == "__main__":
     name, port, form, qos, topic_count, count = sys.argv[1:]
-    {"drain": drain, "paho": paho, "aiomqtt": aiomqtt, "edgetwin": edgetwin}[name](
+    {"drain": drain, "paho": paho, "aiomqtt": aiomqtt, "edgetwin": edgetwin, "held": held}[name](
         int(port), form, int(qos), int(topic_count), int(count)
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
-from struct import iter_unpack
+from struct import unpack_from
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from edgetwin.engine import Engine
 from edgetwin.instruments import Histogram
 from edgetwin.records import Outcome
 from edgetwin.sources.mqtt.bindings import TopicBindings
+from edgetwin.sources.mqtt.held import Held
 from edgetwin.sources.mqtt.receiver import Receiver
 from tests.kernels.wire import COMPILED, array, publish
 from tests.sources.mqtt_rig import PLAIN, config, template
@@ -207,7 +209,8 @@ class Schedule(RuleBasedStateMachine):
         if hasattr(self, "fused"):
             assert len(set(self.fused)) == len(self.fused)
             assert self.engine.ledger.balanced()
-            mids = [entry[0] for entry in iter_unpack("<Hq", self.held.position())]
+            position = self.held.position()
+            mids = unpack_from(f"<{len(position) // 10}H", position)
             assert len(mids) == len(set(mids))
 
     def teardown(self) -> None:
@@ -226,6 +229,38 @@ class ConstantReadings(Schedule):
     """All messages alike, under identifiers that come again at once; every checkpoint has something new."""
 
     unlike = False
+
+
+def test_the_ring_goes_round() -> None:
+    """Four windows of messages, each released but for its newest, each followed by a new connection."""
+    held = Held("plant", ManualClock(), 65_535)
+    link = ModelBroker(1, lowest=False, unlike=False)
+    held.restore(b"", lambda: None)
+    held.connected(link, resumed=False)
+    for turn in range(4):
+        mids = (np.arange(50_000) + 50_000 * turn) % 65_535 + 1
+        hashes = np.arange(50_000) + 50_000 * turn
+        acks = np.column_stack([np.full(50_000, 0x40), np.full(50_000, 2), mids >> 8, mids & 255]).astype(np.uint8)
+        held.note(acks.reshape(-1), hashes, 50_000)
+        position = held.position()
+        assert position == mids.astype("<u2").tobytes() + hashes.astype("<i8").tobytes()
+        mark = held.mark()
+        held.release(mark)
+        assert b"".join(link.from_client).removesuffix(b"\xc0\0") == acks[:-1].tobytes()
+        link.from_client.clear()
+        held.connected(link, resumed=True)
+        assert held.position() == position
+        assert held.is_redelivery(int(mids[-1]), int(hashes[-1]), dup=True)
+        held.note(acks[-1], hashes[-1:], 1)
+        held.release(mark)
+        assert not link.from_client, "a mark of the connection before"
+        for _ in range(2):
+            held.release(held.mark())
+        assert link.from_client.popleft() == acks[-1].tobytes()
+        link.from_client.clear()
+        held.pinged()
+        held.answered()
+        assert held.position() == b""
 
 
 @pytest.mark.parametrize("machine", [Schedule, ConstantReadings])

@@ -33,6 +33,7 @@ from edgetwin.kernels.redelivery import (
     EXPECTED,
     EXPECTED_END,
     HOLDING,
+    RING,
     RING_MASK,
     is_redelivery,
     make_fused,
@@ -43,7 +44,8 @@ log = structlog.get_logger()
 
 PING_EVERY_NS = NS
 PINGS_MAX = 1_000
-_ENTRY = np.dtype([("mid", "<u2"), ("hash", "<i8")])
+_ENTRY_BYTES = 10
+_PUBACK = np.uint32(0x4002_0000)
 
 
 class Link(Protocol):
@@ -96,23 +98,23 @@ class Held:
 
         Raises SourceError when ``position`` is not what :meth:`position` writes.
         """
-        if len(position) % _ENTRY.itemsize:
+        count, rest = divmod(len(position), _ENTRY_BYTES)
+        if rest:
             raise SourceError(
                 f"source {self._name}: {len(position)} bytes are no position",
                 hint="the state was written by another release: run that, or name another state_dir",
             )
-        entries = np.frombuffer(position, _ENTRY)
+        mids = np.frombuffer(position, "<u2", count).astype(np.uint16)
+        hashes = np.frombuffer(position, "<i8", count, mids.nbytes).astype(np.int64)
         self._wanted = wanted
         self.fused.state[HOLDING] = 1
-        self._expect(entries["mid"].astype(np.uint16), entries["hash"].astype(np.int64))
+        self._expect(mids, hashes)
 
     def position(self) -> bytes:
-        """What is fused and may be sent again, in order: for each message its packet identifier, uint16, and its hash,
-        int64, little-endian. At most 65,535 of these."""
-        numbers = self._unacknowledged()
-        entries = np.empty(len(numbers), _ENTRY)
-        entries["mid"], entries["hash"] = self.fused.mid[numbers], self.fused.hash[numbers]
-        return entries.tobytes()
+        """What is fused and may be sent again, in order: at most 65,535 messages, their packet identifiers, uint16, and
+        after these their hashes, int64, all little-endian."""
+        mids, hashes = self._unacknowledged()
+        return mids.astype("<u2").tobytes() + hashes.astype("<i8").tobytes()
 
     def mark(self) -> int:
         """All that is fused now. As many messages waiting as at the mark before may be all that the broker lets out."""
@@ -130,9 +132,9 @@ class Held:
         end = mark if mark == self._durable else mark - 1
         self._durable = mark
         if end > self._sent:
-            numbers = np.arange(self._sent, end) & RING_MASK
+            mids = _stretch(self.fused.mid, self._sent, end)
             self._sent = end
-            self._link.acknowledge(_pubacks(self.fused.mid[numbers]))
+            self._link.acknowledge((mids.astype(np.uint32) | _PUBACK).astype(">u4").tobytes())
             self._ask_whether_it_has_them()
         self._want_if_enough()
 
@@ -144,14 +146,14 @@ class Held:
         self._pings.clear()
         if not self.on:
             return
-        numbers = self._unacknowledged()
-        if not resumed and len(numbers):
+        mids, hashes = self._unacknowledged()
+        if not resumed and len(mids):
             log.warning(
-                "session_forgotten", source=self._name, unacknowledged=len(numbers),
+                "session_forgotten", source=self._name, unacknowledged=len(mids),
                 hint="what came while the gateway was away is lost; raise session_expiry, or let the broker persist",
             )  # fmt: skip
-            numbers = numbers[:0]
-        self._expect(self.fused.mid[numbers], self.fused.hash[numbers])
+            mids, hashes = mids[:0], hashes[:0]
+        self._expect(mids, hashes)
 
     def disconnected(self, link: Link) -> None:
         """The connection is gone; its messages may be sent again on the next one."""
@@ -199,11 +201,15 @@ class Held:
         self._first = self._sent = self._durable = self._next
         self._waited, self._asked = 0, False
 
-    def _unacknowledged(self) -> NDArray[Any]:
-        """Places in the ring of what may be sent again: what came on this connection, then what is still expected."""
-        here = np.arange(self._first, self._next)
-        expected = np.arange(self.fused.state[EXPECTED], self.fused.state[EXPECTED_END])
-        return np.concatenate([here, expected]) & RING_MASK
+    def _unacknowledged(self) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
+        """(identifiers, hashes) of what may be sent again: what has come on this connection, then what is expected."""
+        fused = self.fused
+        expected = int(fused.state[EXPECTED]), int(fused.state[EXPECTED_END])
+        parts = ((self._first, self._next), expected)
+        return (
+            np.concatenate([_stretch(fused.mid, *part) for part in parts]),
+            np.concatenate([_stretch(fused.hash, *part) for part in parts]),
+        )
 
     def _want_if_enough(self) -> None:
         if self.waiting >= self._enough and not self._asked:
@@ -217,8 +223,7 @@ class Held:
             self._link.ping()
 
 
-def _pubacks(mids: NDArray[np.uint16]) -> bytes:
-    packets = np.empty((len(mids), 4), np.uint8)
-    packets[:, 0], packets[:, 1] = 0x40, 2
-    packets[:, 2:] = mids.astype(">u2").view(np.uint8).reshape(-1, 2)
-    return packets.tobytes()
+def _stretch(ring: NDArray[Any], first: int, end: int) -> NDArray[Any]:
+    """What the ring holds of the numbers from ``first`` to ``end``."""
+    start, stop = first & RING_MASK, (first & RING_MASK) + end - first
+    return ring[start:stop] if stop <= RING else np.concatenate([ring[start:], ring[: stop - RING]])

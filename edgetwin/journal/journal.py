@@ -14,6 +14,7 @@ import structlog
 
 from edgetwin.clock import NS, Clock
 from edgetwin.errors import JournalError, JournalWriteError
+from edgetwin.instruments import Histogram
 from edgetwin.journal import reading
 from edgetwin.journal.disk import Disk, File
 from edgetwin.journal.encoding import Encoder, own
@@ -38,7 +39,8 @@ _SMALL = 65_536
 
 
 class Journal:
-    """Made by :meth:`open`. ``epoch`` and the numbers of frames are never used again, whatever happens to the files."""
+    """Made by :meth:`open`. ``epoch`` and the numbers of frames are never used again, whatever happens to the files.
+    ``sync_seconds``: how long the disk took to sync a commit."""
 
     def __init__(self, disk: Disk, limits: Limits, clock: Clock, epoch: int, found: Findings) -> None:
         self.epoch = epoch
@@ -55,14 +57,15 @@ class Journal:
         self._next_frame = 0
         self._run_base_ns = found.run_ns - clock.monotonic_ns()
         self._evicted: set[tuple[int, Class]] = set()
+        self.sync_seconds = Histogram()
         self._commits = self._records = self._bytes = self._syncs = self._failures = self._frames_evicted = 0
         self._full = False
         self._closed = False
 
     @classmethod
     def open(cls, disk: Disk, limits: Limits, clock: Clock, *, epoch: int | None = None) -> tuple[Journal, Recovered]:
-        """Become the owner of the directory and read what is there. Nothing but the reserve is written until the
-        first commit, which also removes what is redundant.
+        """Become the owner of the directory and read what is there. What is found is durable when this returns: the
+        newest segment is written anew. The first commit also removes what is redundant.
 
         JournalLockedError when another process owns it, JournalUnwritableError when it cannot be written,
         JournalError when a newer release wrote it or it cannot be read.
@@ -85,7 +88,11 @@ class Journal:
         return journal, journal._recovered(found)
 
     def _prepare(self) -> None:
+        newest = self._index.segments[-1:]
         try:
+            for segment in newest:
+                if not segment.thinned:  # those are whole before they have a name
+                    self._store.secure(segment)
             self._store.hold_reserve()
             if not self._store.reserve_bytes:
                 self._full = True
@@ -289,7 +296,9 @@ class Journal:
     def _append(self, active: tuple[Segment, File], encoder: Encoder) -> None:
         segment, file = active
         file.write_at(segment.end, encoder.joined())
+        began = self._clock.monotonic_ns()
         file.sync()
+        self.sync_seconds.observe((self._clock.monotonic_ns() - began) / NS)
         self._confirmed(segment, encoder, segment.end + encoder.size)
 
     def _confirmed(self, segment: Segment, encoder: Encoder, end: int) -> None:

@@ -100,6 +100,24 @@ class Store:
             segment.size = segment.end
         file.close()
 
+    def secure(self, segment: Segment) -> None:
+        """Make durable what was read of the newest segment. Its writer may have been killed between a write and the
+        sync, or after a sync that failed: the bytes can be read then, from memory, and be lost with the power. So they
+        are written anew; without room for that they are synced where they are."""
+        try:
+            self._replace(segment.name, read_segment(self.disk, segment))
+        except OSError as exc:
+            if exc.errno not in FULL:
+                raise
+            file = self.disk.open(segment.name)
+            try:
+                file.sync()
+            finally:
+                file.close()
+            self.disk.sync_directory()
+        else:
+            segment.size = segment.end
+
     def thin(self, segment: Segment, view: View) -> Segment | None:
         """Rewrite a segment with what is live. None, with the segment removed, when nothing is."""
         found = list(scan(read_segment(self.disk, segment), segment.epoch))

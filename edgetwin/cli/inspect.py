@@ -10,53 +10,84 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgetwin.journal.inspect import Inspection
 
+TWINS_SHOWN = 100
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("state_dir", type=Path, help="the state_dir of a gateway, running or stopped, or its journal")
-    parser.add_argument("--json", action="store_true", help="everything as JSON")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--json", action="store_true", help="everything as JSON")
+    what.add_argument("--audit", action="store_true", help="what was decided and done to outputs, as lines of JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the journal and the newest whole snapshot. Raises JournalError when there is neither."""
+    """Print the journal, and the twins as its last whole state has them. JournalError when there is none."""
     import msgspec
 
+    from edgetwin.errors import JournalError
     from edgetwin.journal.inspect import holds_journal, inspect
+    from edgetwin.runtime.checkpoint import FOLDER
 
-    places = [path for path in (args.state_dir / "journal", args.state_dir) if holds_journal(path)]
-    journal = inspect(places[0]) if places else None
-    snapshot = _snapshot(args.state_dir, required=journal is None)
-    if journal is not None and not args.json:
-        sys.stdout.write("\n".join(_lines(journal)) + "\n")
-    if journal is None or args.json:
-        report = (snapshot or {}) | ({} if journal is None else {"journal": msgspec.to_builtins(journal)})
+    place = next((path for path in (args.state_dir / FOLDER, args.state_dir) if holds_journal(path)), None)
+    if place is None:
+        raise JournalError(
+            f"{args.state_dir}: there is no journal", hint="name the state_dir of a gateway that has run"
+        )
+    if args.audit:
+        _print_audit(place)
+        return 0
+    journal, state = inspect(place), _state(place)
+    if args.json:
+        report = state | {"journal": msgspec.to_builtins(journal)}
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
+    else:
+        sys.stdout.write("\n".join([*_lines(journal), *_twins(state)]) + "\n")
     return 0
 
 
-def _snapshot(state_dir: Path, *, required: bool) -> dict[str, Any] | None:
-    import msgpack
+def _print_audit(place: Path) -> None:
+    import msgspec
 
+    from edgetwin.control.audit import KINDS, entry_of
+    from edgetwin.http.times import format_time
+    from edgetwin.journal.inspect import history_in
+
+    for entry in map(entry_of, history_in(place, *KINDS)):
+        line = {"n": entry.n, "t": format_time(entry.t_ns), "kind": entry.kind} | entry.data
+        sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+
+
+def _state(place: Path) -> dict[str, Any]:
+    """The gateway, and twins and ledger as of the newest base; empty when there is none. What came since is not in
+    it: that takes the configuration."""
     from edgetwin.engine.snapshot import summary
-    from edgetwin.errors import JournalError
-    from edgetwin.runtime.state_files import SnapshotFiles
-    from edgetwin.uplink.saved import unpack
+    from edgetwin.journal.inspect import state_in
+    from edgetwin.journal.layout import Kind
+    from edgetwin.runtime.checkpoint import Positions
 
-    files = SnapshotFiles(state_dir, "snapshot")
-    body = files.load()
-    if body is None:
-        if not required:
-            return None
-        reason = f"{', '.join(files.damaged)} cannot be read" if files.damaged else "there is no journal or snapshot"
-        raise JournalError(f"{state_dir}: {reason}", hint="name the state_dir of a gateway that has run")
-    document = msgpack.unpackb(body)
-    outbox = unpack(document["outbox"])
-    return {
-        "gateway": document["gateway"],
-        "damaged_slots": files.damaged,
-        "unsent_frames": len(outbox.queued),
-        **summary(document["engine"]),
-    }
+    state, positions = state_in(place)
+    base = b"".join(payload for kind, payload in state if kind == Kind.STATE_BASE)
+    if not base or positions is None:
+        return {}
+    return {"gateway": Positions.unpack(positions).gateway, **summary(base)}
+
+
+def _twins(state: dict[str, Any]) -> list[str]:
+    """The ledger and the twins, one a line; the first hundred of them."""
+    if not state:
+        return []
+    total: dict[str, int] = {}
+    for counts in state["ledger"].values():
+        for outcome, n in counts.items():
+            total[outcome] = total.get(outcome, 0) + n
+    lines = [f"gateway {state['gateway']}: " + ", ".join(f"{n:,} {outcome}" for outcome, n in total.items() if n)]
+    for twin, signals in list(state["twins"].items())[:TWINS_SHOWN]:
+        shown = (f"{name} {' '.join(f'{x:.6g}' for x in s['state'])} ({s['model']})" for name, s in signals.items())
+        lines.append(f"twin {twin}: {'; '.join(shown)}")
+    if len(state["twins"]) > TWINS_SHOWN:
+        lines.append(f"and {len(state['twins']) - TWINS_SHOWN:,} more twins (--json lists all)")
+    return lines
 
 
 def _lines(journal: Inspection) -> list[str]:

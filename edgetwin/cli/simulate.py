@@ -1,7 +1,7 @@
 """``edgetwin simulate``: what-if from the command line, of a running gateway or of a configuration.
 
-With a URL the gateway simulates its live twin. With a configuration the twin starts where the snapshot in its
-``state_dir`` left it, at its last fused sample; without one, a twin with equations starts from their initial values.
+With a URL the gateway simulates its live twin. With a configuration the twin starts where the journal in its
+``state_dir`` has it, at its last fused sample; without one, a twin with equations starts from their initial values.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _simulate(path: Path, twin: str, body: bytes) -> bytes:
     try:
         copied = fork(engine, twin, None)
     except KeyError:
-        hint = suggest(twin, engine.names()) or "templates have twins only in the snapshot of a gateway that heard them"
+        hint = suggest(twin, engine.names()) or "templates have twins only in the state_dir of one that heard them"
         raise ConfigError(f"there is no twin {twin!r}", hint=hint) from None
     scenario = read_scenario(body, seconds)
     check(copied, scenario, config.limits.simulation_steps)
@@ -115,12 +115,13 @@ def _simulate(path: Path, twin: str, body: bytes) -> bytes:
 
 
 def _engine(config: Config, directory: Path) -> Engine:
-    """The twins, as the newest snapshot has them. Raises JournalError when it cannot be read."""
+    """The twins, as the journal has them. JournalError, ConfigError when its state cannot be used."""
     from edgetwin.clock import SystemClock
     from edgetwin.engine import Engine
-    from edgetwin.runtime.persistence import restore_engine
+    from edgetwin.journal.inspect import holds_journal, state_in
+    from edgetwin.runtime.checkpoint import FOLDER, restore
 
     engine = Engine(config)
-    if config.state_dir is not None:
-        restore_engine(directory / config.state_dir, engine, SystemClock().wall_ns())
+    if config.state_dir is not None and holds_journal(place := directory / config.state_dir / FOLDER):
+        restore(*state_in(place), engine, SystemClock().wall_ns())
     return engine

@@ -69,7 +69,7 @@ def _findings(config: Config, base_dir: FilePath) -> Findings:
     findings = Findings(config)
     _check_names(findings)
     _check_models(findings)
-    positive(findings, ("snapshot_every",), config.snapshot_every)
+    positive(findings, ("journal", "every"), config.journal.every)
     check_connections(findings, base_dir)
     for i, twin in enumerate(config.twins):
         check_twin(findings, ("twins", i), twin)

@@ -571,7 +571,8 @@ class Limits(Strict, frozen=True):
     - future: how far ahead of the gateway's clock a sample may be stamped
     - past: how far behind the gateway's clock a sample may be stamped
     - clock_offset: largest offset of a device's clock that is corrected
-    - outbox_bytes: most bytes of frames that wait for the cloud
+    - outbox_bytes: most bytes of frames in memory: without state_dir all that wait for the cloud, with it those that
+      wait for the disk
     - metric_twins: most twins with Prometheus series of their own
     - simulations: most what-ifs that run at a time
     - simulation_steps: most members times steps of one what-if
@@ -586,6 +587,21 @@ class Limits(Strict, frozen=True):
     metric_twins: Annotated[int, Meta(ge=0, le=100_000)] = 0
     simulations: Annotated[int, Meta(ge=0, le=16)] = 2
     simulation_steps: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 10_000_000
+
+
+class Journal(Strict, frozen=True):
+    """The journal in state_dir. What its bounds force out is told to the cloud in a gap record.
+
+    - every: time between checkpoints; one follows sooner when a broker waits for acknowledgements
+    - bytes_max: most bytes of its files, with the state
+    - age_max: frames older than this are given up; kept until the cloud has them when absent
+    - history_age: how long commands and other records of acting are kept
+    """
+
+    every: Duration = Duration(1)
+    bytes_max: Annotated[int, Meta(ge=8_388_608)] = 268_435_456
+    age_max: Duration | None = None
+    history_age: Duration = Duration(2_592_000)
 
 
 class Commands(Strict, frozen=True):
@@ -620,8 +636,8 @@ class Config(Strict, frozen=True, kw_only=True, dict=True):
     """The whole file. The loader attaches where it came from (see edgetwin.config.origin).
 
     - gateway: name of this gateway; it is in every frame
-    - state_dir: directory of the state, relative to the configuration file; no state is kept when absent
-    - snapshot_every: time between snapshots of the state
+    - state_dir: directory of the state, relative to the configuration file; nothing outlives a stop when absent
+    - journal: how often what happened becomes durable in state_dir, and how much is kept
     - sources: the connections that bring samples
     - models: models given by their equations
     - twins: the assets and templates of assets
@@ -635,7 +651,7 @@ class Config(Strict, frozen=True, kw_only=True, dict=True):
 
     gateway: Name
     state_dir: str | None = None
-    snapshot_every: Duration = Duration(10)
+    journal: Journal = Journal()
     sources: Annotated[list[Source], Meta(min_length=1)]
     models: list[UserModel] = []
     twins: Annotated[list[Twin], Meta(min_length=1)]
@@ -648,7 +664,7 @@ class Config(Strict, frozen=True, kw_only=True, dict=True):
 
 
 __all__ = [
-    "Alarm", "Config", "CsvSource", "Duration", "Http", "Limits", "Log", "ModbusSource", "MqttSource",
+    "Alarm", "Config", "CsvSource", "Duration", "Http", "Journal", "Limits", "Log", "ModbusSource", "MqttSource",
     "MqttUplink", "Register", "Reporting", "Signal", "SimulatedSource", "Source", "SunSpec", "Tls", "Twin",
     "UserInput", "UserMeasurement", "UserModel", "UserParameter", "UserState",
 ]  # fmt: skip

@@ -23,6 +23,7 @@ from edgetwin.engine.clocks import FIGURES
 from edgetwin.http.reading import (
     ControlReading,
     HistogramReading,
+    JournalReading,
     PolledReading,
     Reading,
     SourceReading,
@@ -94,6 +95,8 @@ class ReadingCollector(Collector):
         if reading.uplink is not None:
             yield from _uplink(reading.uplink)
             yield from _outbox(reading.frames)
+        if reading.journal is not None:
+            yield from _journal(reading.journal)
         if reading.control is not None:
             yield from _control(reading.control)
         if reading.states:
@@ -197,6 +200,17 @@ def _outbox(frames: FrameAccount) -> Iterator[Metric]:
     for state, count in (("waiting", frames.waiting), ("staged", frames.staged)):
         here.add_metric((state,), count)
     yield here
+
+
+def _journal(journal: JournalReading) -> Iterator[Metric]:
+    help_text = "Time that the disk took to sync a commit."
+    yield _histogram("edgetwin_journal_fsync_seconds", help_text, journal.sync_seconds)
+    yield CounterMetricFamily("edgetwin_journal_commits", "Groups made durable.", value=journal.commits)
+    yield CounterMetricFamily("edgetwin_journal_syncs", "Syncs asked of the disk.", value=journal.syncs)
+    yield CounterMetricFamily("edgetwin_journal_written_bytes", "Bytes written.", value=journal.bytes_written)
+    help_text = "Writes and syncs that the disk refused."
+    yield CounterMetricFamily("edgetwin_journal_write_failures", help_text, value=journal.write_failures)
+    yield GaugeMetricFamily("edgetwin_journal_bytes", "Bytes of the journal's files.", value=journal.bytes)
 
 
 def _counts(name: str, help_text: str, label: str, counts: Mapping[str, int]) -> Metric:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgetwin.control.controller import Controller
 from edgetwin.engine import Engine
-from edgetwin.http.view import DaemonView, Polled, SourceView, Timed, UplinkView
+from edgetwin.http.view import DaemonView, JournalView, Polled, SourceView, Timed, UplinkView
 from edgetwin.instruments import LATENCY_BOUNDS_S, Histogram
 from edgetwin.uplink.account import FrameAccount
 
@@ -70,6 +70,18 @@ class UplinkReading:
 
 
 @dataclass(frozen=True, slots=True)
+class JournalReading:
+    """The journal's figures."""
+
+    commits: int
+    syncs: int
+    bytes_written: int
+    write_failures: int
+    bytes: int
+    sync_seconds: HistogramReading
+
+
+@dataclass(frozen=True, slots=True)
 class StateReading:
     """States of twins of one model, for series of their own.
 
@@ -116,6 +128,7 @@ class Reading:
     clock_stamps: NDArray[np.int64]
     frames: FrameAccount
     uplink: UplinkReading | None
+    journal: JournalReading | None
     states: tuple[StateReading, ...]
     control: ControlReading | None
 
@@ -145,6 +158,7 @@ def take_reading(view: DaemonView) -> Reading:
         clock_stamps=engine.clocks.counts.copy(),
         frames=view.outbox.account,
         uplink=None if uplink is None else _uplink(uplink),
+        journal=None if view.journal is None else _journal(view.journal),
         states=tuple(_states(engine, now_ns)),
         control=None if view.acting is None else _control(view.acting.controller, now_ns),
     )
@@ -168,6 +182,18 @@ def _uplink(uplink: UplinkView) -> UplinkReading:
         backlog_bytes=uplink.backlog_bytes,
         backlog_age_s=uplink.backlog_age_s,
         ack_latency=_copy(uplink.ack_latency),
+    )
+
+
+def _journal(journal: JournalView) -> JournalReading:
+    stats = journal.stats()
+    return JournalReading(
+        commits=stats.commits,
+        syncs=stats.syncs,
+        bytes_written=stats.bytes_written,
+        write_failures=stats.write_failures,
+        bytes=stats.bytes,
+        sync_seconds=_copy(journal.sync_seconds),
     )
 
 

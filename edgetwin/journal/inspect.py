@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgetwin.errors import JournalError
+from edgetwin.journal import reading
 from edgetwin.journal.disk import RealDisk
 from edgetwin.journal.findings import Counts
 from edgetwin.journal.gaps import coalesce
 from edgetwin.journal.index import Index
-from edgetwin.journal.layout import parse_segment_name
+from edgetwin.journal.layout import Kind, parse_segment_name
 from edgetwin.journal.recovery import recover
 from edgetwin.journal.segments import Segment
 from edgetwin.journal.state import Generation
@@ -111,6 +113,20 @@ def inspect(path: Path) -> Inspection:
         damage=found.counts,
         segments=[_segment(segment) for segment in found.segments],
     )
+
+
+def state_in(path: Path) -> tuple[list[tuple[Kind, bytes]], bytes | None]:
+    """The state in a journal, as :meth:`Journal.state`, and the positions that belong to it; beside its running owner.
+    JournalError when it cannot be read."""
+    disk = RealDisk(path, read_only=True)
+    index = Index(recover(disk))
+    return list(reading.state(disk, index)), reading.positions(disk, index)
+
+
+def history_in(path: Path, *kinds: Kind) -> Iterator[reading.StoredRecord]:
+    """Records of history in a journal, as :meth:`Journal.history`; beside its running owner."""
+    disk = RealDisk(path, read_only=True)
+    return reading.history(disk, Index(recover(disk)), frozenset(kinds))
 
 
 def _state(current: Generation | None) -> StateReport | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -41,13 +40,13 @@ PERIOD_S = 0.1
 class Acting:
     """Outputs and rules of the daemon's twins. There is one only when the configuration has outputs."""
 
-    def __init__(self, daemon: Daemon, state_dir: Path | None) -> None:
+    def __init__(self, daemon: Daemon, audit: Audit) -> None:
         config = daemon.config
         commands = config.commands
         self.token = read_token(commands.token_file, daemon.base) if commands.token_file else None
         self._daemon = daemon
-        self._audit = Audit(state_dir)
-        self.controller = Controller(daemon.clock, self._audit, self._outlook, self._tell)
+        self._audit = audit
+        self.controller = Controller(daemon.clock, audit, self._outlook, self._tell)
         self._keys = {name: read_secret_file(file, daemon.base).encode() for name, file in commands.keys.items()}
         self._limiter = RateLimiter(every_s=10.0, keys_max=16, clock=daemon.clock)
         self._connections: dict[str, ControlConnection] = {}
@@ -74,8 +73,6 @@ class Acting:
         """Take in what earlier runs left, bind to the twins, and go."""
         self.controller.remember(self._audit.load())
         self.attach()
-        if self._audit.damaged:
-            log.warning("audit_damaged", lines=self._audit.damaged)
         for name, connection in self._connections.items():
             supervisor.start(f"control:{name}", connection.run)
         supervisor.start("acting", self._run)

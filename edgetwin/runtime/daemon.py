@@ -3,19 +3,22 @@
 ::
 
     sources ─▶ engine ─▶ reporter ─▶ outbox ─▶ uplink
-                  └▶ http
+       ▲          └▶ http               ▲
+       └──────── checkpoints ───────────┘
 
-Stopping: sources first, so that nothing new comes; a last report of what has; the outbox is drained for three quarters
-of the deadline; then the snapshot, which holds what the cloud has not acknowledged.
+Stopping: a checkpoint while the sources can still acknowledge; the sources, so that nothing new comes; a last report of
+what has, made durable; the outbox is drained for three quarters of the deadline; then the journal is closed with a
+whole state.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import AsyncExitStack, nullcontext
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from edgetwin import __version__
@@ -24,15 +27,18 @@ from edgetwin.codec.encoder import Encoder
 from edgetwin.config.check import runnable
 from edgetwin.config.load import load
 from edgetwin.config.schema import Config
+from edgetwin.control.audit import Audit
 from edgetwin.engine import Engine
-from edgetwin.errors import ConfigError, EdgetwinError, JournalError
+from edgetwin.engine.inputs import InputLog
+from edgetwin.errors import ConfigError, EdgetwinError, JournalError, JournalUnwritableError, SourceError
 from edgetwin.http.server import serve
 from edgetwin.instruments import Histogram
+from edgetwin.journal.journal import Journal
 from edgetwin.runtime import logs
 from edgetwin.runtime.acting import Acting
+from edgetwin.runtime.checkpoint import Checkpoints, open_journal, restore
 from edgetwin.runtime.lock import state_lock
 from edgetwin.runtime.notify import Notifier
-from edgetwin.runtime.persistence import Persistence
 from edgetwin.runtime.pulse import Pulse
 from edgetwin.runtime.reporter import Reporter
 from edgetwin.runtime.sourcing import Source, make_source
@@ -41,6 +47,7 @@ from edgetwin.runtime.timekeeper import Timekeeper
 from edgetwin.runtime.warmup import compile_elsewhere, warmup
 from edgetwin.sources.modbus import Links
 from edgetwin.uplink.encoding import make_encoder
+from edgetwin.uplink.journaled import JournalOutbox
 from edgetwin.uplink.make import make_uplink
 from edgetwin.uplink.outbox import Outbox
 from edgetwin.uplink.port import Uplink
@@ -71,9 +78,14 @@ class Daemon:
         self.engine = Engine(config)
         self.links = Links(self.clock, self.base)
         self.sources: list[Source] = []
-        self.outbox = Outbox(config.gateway, config.limits.outbox_bytes, encoder=self._encoder())
+        self.outbox: Outbox | JournalOutbox = Outbox(
+            config.gateway, config.limits.outbox_bytes, encoder=self._encoder()
+        )
         self.uplink: Uplink | None = None
-        self.persistence: Persistence | None = None
+        self.state_dir: Path | None = None
+        self.checkpoints: Checkpoints | None = None
+        self._undurable = ""
+        self._positions: dict[str, bytes] = {}
         self.acting: Acting | None = None
         self._stopping = asyncio.Event()
         self._reload_wanted = asyncio.Event()
@@ -84,10 +96,17 @@ class Daemon:
         return self.pulse.lag
 
     @property
+    def journal(self) -> Journal | None:
+        """What makes things durable; None when nothing is."""
+        return None if self.checkpoints is None else self.checkpoints.journal
+
+    @property
     def reasons(self) -> list[str]:
         """Why the daemon is not ready, or what is degraded while it is."""
         reasons = [] if self.ready else ["starting or stopping"]
         reasons += self.timekeeper.reasons
+        if problem := self._undurable or (self.checkpoints.problem if self.checkpoints is not None else ""):
+            reasons.append(f"nothing becomes durable: {problem}")
         reasons += [f"source {s.name}: {s.last_error}" for s in self.sources if s.last_error or not s.up]
         if self.uplink is not None and not self.uplink.up:
             reasons.append(f"uplink: {self.uplink.last_error}")
@@ -104,15 +123,11 @@ class Daemon:
 
     async def run(self) -> None:
         """Start, serve until asked to stop, stop. Raises EdgetwinError when it cannot start."""
-        state_dir = self.base / self.config.state_dir if self.config.state_dir else None
-        with state_lock(state_dir) if state_dir else nullcontext():
-            if state_dir:
-                self.persistence = Persistence(state_dir, self.config.gateway)
-                self.persistence.restore(self.engine, self.outbox, self.clock)
-                # From here on frames get numbers: a crash before the next snapshot must not find the clean one.
-                await self._save()
+        with ExitStack() as held:
+            self._open_state(held)
             await compile_elsewhere(self.path, self.engine)
             await asyncio.to_thread(warmup, self.engine)
+            self._restore()
             self._handle_signals()
             async with AsyncExitStack() as stack:
                 if self.config.http is not None:
@@ -130,6 +145,42 @@ class Daemon:
                 await self._until_stopped(supervisor)
                 await self._stop(supervisor)
 
+    def _open_state(self, held: ExitStack) -> None:
+        """Become the owner of the state directory. One that cannot be written leaves the daemon without durability,
+        which it says; one that belongs to another process or a newer release is a JournalError."""
+        if self.config.state_dir is None:
+            return
+        path = self.base / self.config.state_dir
+        try:
+            held.enter_context(state_lock(path))
+            journal = open_journal(path, self.config.journal, self.clock)
+        except JournalUnwritableError as exc:
+            self._undurable = exc.message
+            log.error("not_durable", error=exc.message, hint=exc.hint, consequence="a stop loses the state")
+            return
+        held.callback(journal.close)
+        self.state_dir = path
+        self.outbox = outbox = JournalOutbox(
+            self.config.gateway, journal, self._encoder(), self.clock, staged_bytes_max=self.config.limits.outbox_bytes
+        )
+        self.checkpoints = Checkpoints(self, journal, outbox)
+
+    def _restore(self) -> None:
+        """Take up the state of the last checkpoint; a state that cannot be used is told of and left behind."""
+        if self.checkpoints is None:
+            return
+        journal = self.checkpoints.journal
+        try:
+            found = restore(journal.state(), journal.positions(), self.engine, self.clock.wall_ns())
+        except JournalError as exc:
+            log.error("state_refused", error=exc.message, hint=exc.hint, consequence="starting empty")
+            self.engine, found = Engine(self.config), None
+        if found is not None:
+            self.clock.not_before(found.wall_ns)
+            self._positions = found.sources
+            log.info("state_restored", twins=len(self.engine.names()), unsent_frames=len(self.outbox))
+        self.engine.inputs = InputLog()
+
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.stop)
@@ -144,41 +195,39 @@ class Daemon:
         self._start_uplink(supervisor)
         self.reporter = Reporter(self)
         supervisor.start("reporter", self.reporter.run)
-        if self.persistence is not None:
-            supervisor.start("snapshots", self._snapshots)
+        if self.checkpoints is not None:
+            supervisor.start("journal", self.checkpoints.writer.run)
+            supervisor.start("checkpoints", self.checkpoints.run)
         if any(twin.outputs for twin in self.config.twins):
-            self.acting = Acting(self, self.base / self.config.state_dir if self.config.state_dir else None)
+            writer = self.checkpoints.writer if self.checkpoints is not None else None
+            self.acting = Acting(self, Audit(writer, missing=self._undurable))
             self.acting.start(supervisor)
         for source in self.config.sources:
             self._start_source(supervisor, make_source(source, self.engine, self.clock, self.base, self.links))
 
     def _start_source(self, supervisor: Supervisor, source: Source) -> None:
+        if self.checkpoints is not None:
+            self._hold(source, self.checkpoints)
         self.sources.append(source)
         supervisor.start(f"source:{source.name}", source.run)
 
+    def _hold(self, source: Source, checkpoints: Checkpoints) -> None:
+        """From now on the source acknowledges what is durable, and knows what of it is in the state already."""
+        try:
+            source.restore(self._positions.pop(source.name, b""), checkpoints.soon)
+        except SourceError as exc:
+            log.error("position_refused", source=source.name, error=exc.message, consequence="some may count twice")
+            source.restore(b"", checkpoints.soon)
+
     def _start_uplink(self, supervisor: Supervisor) -> None:
         if self.config.uplink is not None:
-            state_dir = self.base / self.config.state_dir if self.config.state_dir else None
-            self.uplink = make_uplink(self.config, self.outbox, self.base, state_dir, self.clock)
+            self.uplink = make_uplink(self.config, self.outbox, self.base, self.state_dir, self.clock)
             supervisor.start("uplink", self.uplink.run)
 
     def _encoder(self) -> Encoder:
         """Makes the frames; asks the engine of the day, as a reload replaces it."""
-        bytes_max = self.config.limits.outbox_bytes
+        bytes_max = min(self.config.limits.outbox_bytes, self.config.journal.bytes_max // 4)
         return make_encoder(self.config, lambda columns: self.engine.foresee(columns), bytes_max)
-
-    async def _snapshots(self) -> None:
-        while True:
-            await asyncio.sleep(self.config.snapshot_every)
-            await self._save()
-
-    async def _save(self) -> None:
-        if self.persistence is None:
-            return
-        try:
-            await self.persistence.save(self.engine, self.outbox, self.clock.wall_ns(), clean=False)
-        except JournalError as exc:
-            log.error("snapshot_failed", error=exc.message, hint=exc.hint)
 
     # ---- run
 
@@ -213,6 +262,9 @@ class Daemon:
             log.error("reload_refused", error=str(exc))
             return
         restored = engine.restore(self.engine.snapshot(), self.clock.wall_ns())
+        if self.checkpoints is not None:
+            engine.inputs = InputLog()
+            self.checkpoints.start_over()
         old, self.config, self.engine = self.config, new, engine
         self.timekeeper.attach()
         if self.acting is not None:
@@ -230,6 +282,9 @@ class Daemon:
         for key in ("gateway", "state_dir", "http"):
             if getattr(new, key) != getattr(self.config, key):
                 raise ConfigError(f"{key} cannot change while running", path=key, file=str(self.path), hint="restart")
+        if msgspec.structs.replace(new.journal, every=self.config.journal.every) != self.config.journal:
+            message = "bounds of the journal cannot change while running"
+            raise ConfigError(message, path="journal", file=str(self.path), hint="restart")
         if _control(new) != _control(self.config):
             message = "outputs, rules and commands cannot change while running"
             raise ConfigError(message, path="twins", file=str(self.path), hint="restart")
@@ -245,6 +300,7 @@ class Daemon:
         for source in self.sources:
             if source.name not in kept:
                 await supervisor.stop(f"source:{source.name}")
+                self._positions[source.name] = source.position()  # for the one that takes its place
         self.sources = list(kept.values())
         for name, config in wanted.items():
             if name not in kept:
@@ -259,21 +315,27 @@ class Daemon:
         log.info("stopping")
         if self.acting is not None:
             await self.acting.stop(supervisor)
+        for _ in range(2):  # while the sources can acknowledge: one keeps the newest message back, the next does not
+            await self._checkpoint()
         for source in self.sources:
             await supervisor.stop(f"source:{source.name}")
-        await supervisor.stop("snapshots")
         await supervisor.stop("reporter")
         self.reporter.flush()
+        await supervisor.stop("checkpoints")
+        await self._checkpoint()  # what is in the outbox may be sent from here on
         if self.uplink is not None:
             left = STOP_DEADLINE_S * 0.75 - (self.clock.monotonic_ns() - started) / NS
             await self.uplink.drain(max(left, 0.0))
             await supervisor.stop("uplink")
-        if self.persistence is not None:
-            try:
-                await self.persistence.save(self.engine, self.outbox, self.clock.wall_ns(), clean=True)
-            except JournalError as exc:
-                log.error("snapshot_failed", error=exc.message, hint=exc.hint)
+        if self.checkpoints is not None:
+            self.checkpoints.start_over()
+            await self._checkpoint()
+            await supervisor.stop("journal")
         log.info("stopped", unsent_frames=len(self.outbox))
+
+    async def _checkpoint(self) -> None:
+        if self.checkpoints is not None:
+            await self.checkpoints.take()
 
 
 def _control(config: Config) -> object:

@@ -36,17 +36,18 @@ class Reporter:
             tick_ns = round(max(self._shortest_s(), TICK_LEAST_S) * NS)
             now = clock.wall_ns()
             await asyncio.sleep((tick_ns - now % tick_ns) / NS)
-            self._collect(clock.wall_ns())
+            self.tick(clock.wall_ns())
 
     def flush(self) -> None:
         """A last report, and a frame of everything gathered."""
-        self._collect(self._daemon.clock.wall_ns(), last=True)
+        self.tick(self._daemon.clock.wall_ns(), last=True)
         self._send()
 
     def _shortest_s(self) -> float:
         return min(twin.report.every for twin in self._daemon.config.twins)
 
-    def _collect(self, now_ns: int, *, last: bool = False) -> None:
+    def tick(self, now_ns: int, *, last: bool = False) -> None:
+        """Gather what is due; ``last``, at a stop: all there is."""
         engine, uplink = self._daemon.engine, self._daemon.config.uplink
         self._log(engine.gather(now_ns, last=last))
         if uplink is not None and engine.gathering.due(now_ns, round(uplink.every * NS)):
@@ -62,6 +63,6 @@ class Reporter:
     def _send(self) -> None:
         engine = self._daemon.engine
         gathering = engine.gathering
+        self._daemon.outbox.put(gathering.reports, gathering.events, gathering.signals)  # or gaps alone
         if gathering:
-            self._daemon.outbox.put(gathering.reports, gathering.events, gathering.signals)
             engine.gathered()

@@ -1,8 +1,7 @@
 """Frames that wait for the cloud's acknowledgement, in memory, bounded in bytes.
 
-The outbox numbers frames: (epoch, sequence) of a frame is unique, so the cloud can apply each exactly once. The
-epoch is random and kept over a clean stop, where the sequence goes on. After any other stop nobody knows how far the
-sequence had come, so a new epoch begins, and its first frame says with a gap record that the old one has ended.
+(epoch, sequence) of a frame is unique, so the cloud can apply each exactly once: the epoch is random. Nothing outlives
+the process; :mod:`edgetwin.uplink.journaled` is the outbox of a gateway with a ``state_dir``.
 
 When full, the oldest frame makes room, and with it those that continue it, as nobody could decode them. What they held
 goes into the next frame as gap records; if that frame is dropped too, its gap records live on. So every number is
@@ -20,9 +19,7 @@ from itertools import takewhile
 from edgetwin.clock import Clock
 from edgetwin.codec.encoder import Encoder
 from edgetwin.codec.frames import FrameGap, PlainEncoder
-from edgetwin.codec.limits import U64_MAX
 from edgetwin.records import Event
-from edgetwin.uplink import saved
 from edgetwin.uplink.gaps import coalesce
 from edgetwin.uplink.queued import Key, Queued
 from edgetwin.uplink.store import CONTINUES_LOST, FrameStore
@@ -143,29 +140,3 @@ class Outbox(FrameStore):
             if not self._queued:
                 self.drained.set()
         return queued
-
-    # ---- over a stop
-
-    def snapshot(self, *, clean: bool) -> bytes:
-        """Everything not yet acknowledged. ``clean`` says that no frame is made after it; only then may the sequence
-        go on, so a restored outbox must be saved again, unclean, before its first new frame is sent."""
-        return saved.pack(saved.Saved(self.epoch, self._next_seq, clean, tuple(self), tuple(self._gaps)))
-
-    def restore(self, blob: bytes) -> int:
-        """Take up a snapshot, to be called before the first :meth:`put`; returns the frames restored.
-
-        JournalError, with nothing changed, when it cannot be read.
-        """
-        state = saved.unpack(blob)
-        assert not self._queued and self._next_seq == 0, "restore comes first"
-        self._gaps = list(state.gaps)
-        if state.clean:
-            self.epoch, self._next_seq = state.epoch, state.next_seq
-        else:
-            self._gaps = coalesce([*self._gaps, FrameGap(state.epoch, state.next_seq, U64_MAX, "unclean_stop")])
-        self.counters.restored = len(state.queued)
-        for queued in state.queued:
-            self._append(queued)
-        if self._queued:
-            self.changed.set()
-        return len(self._queued)

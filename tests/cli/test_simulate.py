@@ -9,14 +9,16 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgpack
 import pytest
 
 from edgetwin.cli.main import main
+from edgetwin.clock import SystemClock
 from edgetwin.config.load import load
+from edgetwin.config.schema import Journal
 from edgetwin.engine import Engine
 from edgetwin.http import serve
-from edgetwin.runtime.state_files import SnapshotFiles
+from edgetwin.journal.group import Group
+from edgetwin.runtime.checkpoint import Positions, open_journal
 from tests.engine.build import T0, feed
 from tests.http.build import Listening, View
 
@@ -150,22 +152,30 @@ def heard(config: Path) -> Engine:
     return engine
 
 
+def kept(state_dir: Path, engine: Engine | bytes, gateway: str) -> None:
+    """A journal whose state is that of ``engine``."""
+    journal = open_journal(state_dir, Journal(), SystemClock())
+    group = Group()
+    base = engine if isinstance(engine, bytes) else engine.snapshot()
+    group.base([base], Positions(gateway, T0).pack())
+    journal.commit(group)
+    journal.close()
+
+
 def test_from_where_the_gateway_stopped(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     engine = heard(config)
-    (config.parent / "state").mkdir()
-    files = SnapshotFiles(config.parent / "state", "snapshot")
-    files.save(bytes(msgpack.packb({"gateway": "g", "engine": engine.snapshot(), "outbox": b""})))
+    kept(config.parent / "state", engine, "g")
+    capsys.readouterr()
     found = answer(capsys, config, "plain", "--for", "1min")
     expected = engine.estimate("plain", None, T0).states["y"]
     assert found["states"]["y"]["mean"][0] == pytest.approx(expected.mean, abs=5 * expected.std / 1000**0.5)
     assert str(found["from"]).startswith("2023-11-14T22:13:22")
-    files.save(bytes(msgpack.packb({"gateway": "other", "engine": engine.snapshot(), "outbox": b""})))
+    kept(config.parent / "state", engine, "other")
+    assert main(["simulate", str(config), "m", "--for", "1min"]) == 2
+    assert "state_dir: it belongs to the gateway 'other'" in capsys.readouterr().err
+    kept(config.parent / "state", b"no snapshot", "g")
     assert main(["simulate", str(config), "m", "--for", "1min"]) == 1
-    assert "belongs to the gateway 'other'" in capsys.readouterr().err
-    for slot in (config.parent / "state").iterdir():
-        slot.write_bytes(b"EDGETWIN?")
-    assert main(["simulate", str(config), "m", "--for", "1min"]) == 1
-    assert "cannot be read" in capsys.readouterr().err
+    assert "snapshot cannot be read" in capsys.readouterr().err
 
 
 @pytest.fixture

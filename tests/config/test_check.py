@@ -62,7 +62,7 @@ def test_nothing_to_say() -> None:
         ("gateway: g", 'gateway: g\nuplink: {kind: https, url: "http://localhost", tls: {ca: x}}', "c.yaml:2:48: uplink.tls: an http:// connection has no TLS: write https:// in url"),
         ("gateway: g", 'gateway: g\nuplink: {kind: mqtt, url: "mqtt://h", topic: "a/{x}"}', "c.yaml:2:46: uplink.topic: placeholder {x} is unknown: only {gateway}"),
         ("gateway: g", "gateway: g\nhttp: {listen: 8787x}", "c.yaml:2:16: http.listen: must be host:port"),
-        ("gateway: g", "gateway: g\nsnapshot_every: 0s", "c.yaml:2:17: snapshot_every: must be longer than 0"),
+        ("gateway: g", "gateway: g\njournal: {every: 0s}", "c.yaml:2:18: journal.every: must be longer than 0"),
     ],
 )  # fmt: skip
 def test_findings_are_located(old: str, new: str, line: str) -> None:

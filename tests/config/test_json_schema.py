@@ -98,7 +98,7 @@ def test_contract_files_fit(name: str) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"gateway": 7}, {"foo": 1}, {"snapshot_every": 5}, {"snapshot_every": "5"}, {"twins": {}}, {"log": {"level": "loud"}}],
+    [{"gateway": 7}, {"foo": 1}, {"journal": {"every": 5}}, {"journal": {"every": "5"}}, {"twins": {}}, {"log": {"level": "loud"}}],
     ids=str,
 )  # fmt: skip
 def test_faults_do_not_fit(change: dict[str, Any]) -> None:

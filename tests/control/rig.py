@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
-from edgetwin.clock import NS, ManualClock
+from edgetwin.clock import NS, ManualClock, SystemClock
 from edgetwin.config.schema import Output as OutputSpec
 from edgetwin.config.schema import Rule as RuleSpec
 from edgetwin.control.audit import Audit
@@ -19,6 +19,10 @@ from edgetwin.control.output import Output, make_output
 from edgetwin.control.records import Command, Outlook, State
 from edgetwin.control.rules import make_rule
 from edgetwin.errors import ControlError
+from edgetwin.journal.disk import RealDisk
+from edgetwin.journal.group import Group
+from edgetwin.journal.journal import Journal
+from edgetwin.journal.limits import Limits
 from edgetwin.records import Scalar
 
 NOW = 1_800_000_000 * NS
@@ -62,13 +66,28 @@ class Device:
         return None if self.unreadable else self.holds
 
 
+class AtOnce:
+    """The journal in a directory, which belongs to the run that opened it last."""
+
+    _open: ClassVar[dict[Path, Journal]] = {}
+
+    def __init__(self, directory: Path) -> None:
+        if (earlier := self._open.pop(directory, None)) is not None:
+            earlier.close()
+        self.journal, _ = Journal.open(RealDisk(directory / "journal"), Limits(), SystemClock())
+        self._open[directory] = self.journal
+
+    async def commit(self, group: Group) -> None:
+        self.journal.commit(group)
+
+
 class Rig:
     """One twin ``oven`` with output ``fan``."""
 
     def __init__(self, directory: Path | None = None, device: Device | None = None, **extra: Any) -> None:
         self.clock = ManualClock(NOW)
         self.device = device or Device()
-        self.audit = Audit(directory)
+        self.audit = Audit(None if directory is None else AtOnce(directory))
         self.events: list[tuple[str, Mapping[str, Scalar]]] = []
         self.outlook: Outlook = {"T": State(60.0, 0.5, NOW), "W": State(20.0, 0.5, NOW)}
         self.controller = Controller(

@@ -15,7 +15,7 @@ from edgetwin.control.output import make_output
 from edgetwin.control.records import Result, State, Step
 from edgetwin.errors import JournalError
 from edgetwin.records import Quality
-from tests.control.rig import STATES, Device, Rig, spec
+from tests.control.rig import STATES, AtOnce, Device, Rig, spec
 
 QUICK = {"read_back": {"within": 0.01}}
 
@@ -109,7 +109,8 @@ async def test_disarming_brings_the_fallback() -> None:
 
 
 async def test_nothing_is_written_that_cannot_be_audited(tmp_path: Path) -> None:
-    rig = Rig(tmp_path / "missing")
+    rig = Rig(tmp_path)
+    AtOnce(tmp_path).journal.close()  # as a disk that refuses
     with pytest.raises(JournalError):
         await rig.controller.submit(rig.command(30.0))
     assert rig.device.writes == []
@@ -273,7 +274,7 @@ async def test_killed_at_any_step_the_device_ends_at_the_fallback(at: int, tmp_p
             crossing()
 
     first = Rig(tmp_path, Mortal())
-    first.controller.audit = MortalAudit(tmp_path)
+    first.controller.audit = MortalAudit(AtOnce(tmp_path))
     command = first.command(30.0)
     died = False
     try:

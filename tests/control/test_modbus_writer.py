@@ -95,9 +95,7 @@ async def test_a_device_that_lies_about_a_write_brings_the_fallback(fault: str, 
         plc = source(peer.url)
         link = Links(SystemClock(), tmp_path).link(plc)
         with closing(link):
-            controller = Controller(
-                SystemClock(), Audit(tmp_path), lambda _: {}, lambda kind, _t, _d: events.append(kind)
-            )
+            controller = Controller(SystemClock(), Audit(None), lambda _: {}, lambda kind, _t, _d: events.append(kind))
             output = make_output("oven", "fan", spec(read_back={"within": 0.5}), STATES)
             controller.add(output, ModbusWriter(link, plc, register()))
             now = SystemClock().wall_ns()

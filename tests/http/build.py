@@ -85,6 +85,7 @@ class View:
     started_ns: int = T0
     version: str = "1.2.3"
     acting: Any = None
+    journal: Any = None
     clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
 
 

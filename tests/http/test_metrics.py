@@ -12,8 +12,14 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from edgetwin.clock import SystemClock
 from edgetwin.http.metrics import render
 from edgetwin.http.reading import take_reading
+from edgetwin.journal.disk import RealDisk
+from edgetwin.journal.group import Group
+from edgetwin.journal.journal import Journal
+from edgetwin.journal.layout import Kind
+from edgetwin.journal.limits import Limits
 from edgetwin.records import OUTCOMES
 from tests.control.rig import Rig
 from tests.http.build import NOW, Asking, View, view_of
@@ -35,6 +41,12 @@ DESIGNED = {
     "edgetwin_uplink_backlog_bytes",
     "edgetwin_outbox_frames_total",
     "edgetwin_outbox_backlog_frames",
+    "edgetwin_journal_bytes",
+    "edgetwin_journal_commits_total",
+    "edgetwin_journal_fsync_seconds",
+    "edgetwin_journal_syncs_total",
+    "edgetwin_journal_write_failures_total",
+    "edgetwin_journal_written_bytes_total",
     "edgetwin_uplink_up",
     "edgetwin_uplink_errors_total",
     "edgetwin_uplink_acks_ignored_total",
@@ -117,10 +129,35 @@ def test_every_figure() -> None:
     assert value(found, "process_resident_memory_bytes") > 0
 
 
-def test_the_names_are_those_of_the_design_and_of_the_docs() -> None:
+def journal(directory: Path) -> Journal:
+    """One with a commit in it."""
+    made, _ = Journal.open(RealDisk(directory), Limits(), SystemClock())
+    group = Group()
+    group.history(Kind.AUDIT, bytes(1000))
+    made.commit(group)
+    return made
+
+
+def test_what_the_journal_costs_the_disk(tmp_path: Path) -> None:
+    view = view_of(NAMES)
+    view.journal = journal(tmp_path)
+    found = series(scrape(view))
+    assert value(found, "edgetwin_journal_commits_total") == 1
+    assert value(found, "edgetwin_journal_syncs_total") >= 1
+    assert 1000 < value(found, "edgetwin_journal_written_bytes_total") < value(found, "edgetwin_journal_bytes")
+    assert value(found, "edgetwin_journal_write_failures_total") == 0
+    view.journal.commit(Group())  # nothing
+    group = Group()
+    group.history(Kind.AUDIT, b"more")
+    view.journal.commit(group)
+    assert value(series(scrape(view)), "edgetwin_journal_fsync_seconds_count") == 1  # the first made its file
+
+
+def test_the_names_are_those_of_the_design_and_of_the_docs(tmp_path: Path) -> None:
     view = view_of(NAMES, metric_twins=1)
     view.sources.append(Asking("plc"))
     view.acting = SimpleNamespace(controller=Rig().controller)
+    view.journal = journal(tmp_path)
     text = scrape(view)
     exposed = set(re.findall(r"^# TYPE (edgetwin_\S+)", text, re.MULTILINE))
     assert exposed == DESIGNED | {"edgetwin_twin_state", "edgetwin_twin_state_std"}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgetwin.clock import NOT_BEFORE_NS, NS, ManualClock
+from edgetwin.journal.layout import Kind
+from edgetwin.runtime.checkpoint import Positions, restore
 from edgetwin.runtime.daemon import Daemon
-from edgetwin.runtime.persistence import Persistence
 from tests.engine.build import config, feed
 
 TODAY = 1_800_000_000 * NS
@@ -37,13 +38,14 @@ def test_booted_in_1970_and_set_later(tmp_path: Path) -> None:
     assert told["clock_stepped"].data == {"seconds": (TODAY - NOT_BEFORE_NS) / NS - 20, "states_moved": True}
 
 
-async def test_a_clock_without_battery_goes_on_from_the_last_save(tmp_path: Path) -> None:
+def test_a_clock_without_battery_goes_on_from_the_last_save(tmp_path: Path) -> None:
     first = Daemon(tmp_path / "x.yaml", config(), ManualClock(TODAY, synchronized=True))
     feed(first.engine, [1.0] * 5)
-    persistence = Persistence(tmp_path, "g")
-    await persistence.save(first.engine, first.outbox, first.clock.wall_ns(), clean=True)
+    state = [(Kind.STATE_BASE, first.engine.snapshot())]
 
     again = Daemon(tmp_path / "x.yaml", config(), ManualClock(0, synchronized=False))
-    Persistence(tmp_path, "g").restore(again.engine, again.outbox, again.clock)
+    found = restore(state, Positions("g", first.clock.wall_ns()).pack(), again.engine, again.clock.wall_ns())
+    assert found is not None
+    again.clock.not_before(found.wall_ns)
     assert again.clock.wall_ns() == TODAY
     assert again.engine.estimate("m", None, TODAY).states == first.engine.estimate("m", None, TODAY).states

@@ -12,7 +12,7 @@ from edgetwin.codec.acks import Ack
 from edgetwin.uplink.answers import KEY_EVERY_S, Answers, Ignored, Verdict
 from edgetwin.uplink.schedule import Lane, Schedule, Window
 from tests.codec.build import T0, report
-from tests.uplink.stores import Make, after_a_crash, in_journal, in_memory, waiting
+from tests.uplink.stores import Committed, Make, after_a_crash, in_journal, in_memory, waiting
 
 WIDE = Window(10_000, 1 << 40)
 
@@ -82,6 +82,8 @@ def test_other_gateways_and_epochs_free_nothing() -> None:
 
 def test_what_an_earlier_run_sent_may_be_acknowledged() -> None:
     old = Bench(5, 5).outbox
+    if not isinstance(old, Committed):
+        pytest.skip("nothing outlives a process but what is in a journal")
     outbox = after_a_crash(old)
     schedule = Schedule(outbox, ManualClock())
     answers = Answers(outbox, schedule, ManualClock())

@@ -20,7 +20,7 @@ from edgetwin.uplink.queued import VALUES_PER_FRAME
 from edgetwin.uplink.schedule import Schedule
 from edgetwin.uplink.store import CONTINUES_LOST
 from tests.codec.build import T0, report, same
-from tests.uplink.stores import EITHER, Committed, Make, after_a_crash, waiting
+from tests.uplink.stores import EITHER, Committed, Make, after_a_crash, in_journal, waiting
 
 Either = Outbox | Committed
 
@@ -90,9 +90,8 @@ def test_positions_are_those_of_numbers_and_holes_are_passed_over(make: Make) ->
     assert outbox.front == outbox.locate((7, 1)) and outbox.end == outbox.locate((7, 6))
 
 
-@EITHER
-def test_frames_of_earlier_epochs_come_first(make: Make) -> None:
-    old = make()
+def test_frames_of_earlier_epochs_come_first() -> None:
+    old = in_journal()
     fill(old, 5)
     old.drop((7, 3), "test")
     assert old.acknowledge((7, 1)) == 2
@@ -113,10 +112,9 @@ def test_frames_of_earlier_epochs_come_first(make: Make) -> None:
     assert [q.key for q in waiting(third)] == [(new, 1)]
 
 
-@EITHER
-def test_an_answer_about_an_earlier_epoch_may_go_beyond_what_is_left_of_it(make: Make) -> None:
+def test_an_answer_about_an_earlier_epoch_may_go_beyond_what_is_left_of_it() -> None:
     """The cloud accounts for what was given up, and knows of frames that an old copy of the directory does not."""
-    old = make()
+    old = in_journal()
     fill(old, 6)
     old.drop((7, 5), "test")
     outbox = after_a_crash(old)

@@ -1,4 +1,4 @@
-"""The outbox in memory: bound, epochs, what a snapshot keeps. test_contract.py has what any store promises."""
+"""The outbox in memory: bound, epochs. test_contract.py has what any store promises."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from edgetwin.codec.decoder import FrameDecoder
 from edgetwin.codec.encoder import FrameEncoder
 from edgetwin.codec.foresight import exact
 from edgetwin.codec.frames import Frame, FrameGap, PlainEncoder, decode_frame
-from edgetwin.codec.limits import U64_MAX
-from edgetwin.errors import JournalError
 from edgetwin.records import Report
 from edgetwin.uplink.encoding import make_encoder
 from edgetwin.uplink.outbox import Outbox
@@ -32,28 +30,6 @@ def size_of_one() -> int:
     outbox = Outbox("g", PLENTY)
     fill(outbox, 1)
     return outbox.bytes
-
-
-def test_positions_follow_frames_over_epochs_and_holes() -> None:
-    old = Outbox("g", PLENTY, epoch=7)
-    fill(old, 5)
-    old.acknowledge((7, 1))
-    old.drop((7, 3), "test")
-    new = Outbox("g", PLENTY, epoch=8)
-    new.restore(old.snapshot(clean=False))
-    fill(new, 2)
-    keys = [q.key for q in new]
-    assert keys == [(7, 2), (7, 4), (8, 0), (8, 1)]
-    for queued in new:
-        assert new.locate(queued.key) == queued.position and new.key_at(queued.position) == queued.key
-        assert new.read(queued.position) is queued
-    hole = new.locate((7, 3))
-    assert hole is not None
-    assert new.read(hole).key == (7, 4)  # type: ignore[union-attr]
-    assert new.read(new.end) is None and new.locate((9, 0)) is None and new.key_at(-1) is None
-    assert new.acknowledge((8, 0)) == 1, "an epoch in front does not hold up those behind it"
-    assert [q.key for q in new] == [(7, 2), (7, 4), (8, 1)]
-    assert new.front == new.locate((7, 2))
 
 
 def test_epochs_differ() -> None:
@@ -143,59 +119,3 @@ def test_an_outbox_that_is_full_keeps_what_can_be_decoded() -> None:
 def test_the_configuration_chooses_the_codec(codec: str, kind: type) -> None:
     uplink = {"kind": "mqtt", "url": "mqtt://127.0.0.1", "codec": codec}
     assert isinstance(make_encoder(config([twin()], uplink=uplink), exact, PLENTY), kind)
-
-
-# ---- over a stop
-
-
-def test_a_clean_stop_keeps_epoch_and_sequence() -> None:
-    old = Outbox("g", PLENTY, epoch=7)
-    fill(old, 3)
-    old.acknowledge((7, 0))
-    new = Outbox("g", PLENTY)
-    assert new.restore(old.snapshot(clean=True)) == 2
-    assert [q.data for q in new] == [q.data for q in old]
-    assert new.bytes == old.bytes and new.changed.is_set() and not new.drained.is_set()
-    fill(new, 1)
-    last = frames(new)[-1]
-    assert (last.epoch, last.seq, last.gaps) == (7, 3, ())
-
-
-def test_any_other_stop_begins_an_epoch_and_closes_the_old_one() -> None:
-    old = Outbox("g", PLENTY, epoch=7)
-    fill(old, 3)
-    new = Outbox("g", PLENTY, epoch=8)
-    new.restore(old.snapshot(clean=False))
-    fill(new, 1)
-    assert [(f.epoch, f.seq) for f in frames(new)] == [(7, 0), (7, 1), (7, 2), (8, 0)]
-    assert frames(new)[-1].gaps == (FrameGap(7, 3, U64_MAX, "unclean_stop"),)
-
-
-def test_gap_records_survive_a_stop() -> None:
-    old = Outbox("g", 100, epoch=7)
-    fill(old, 2)
-    new = Outbox("g", PLENTY)
-    new.restore(old.snapshot(clean=True))
-    fill(new, 1)
-    assert frames(new)[0].gaps == (FrameGap(7, 0, 1, "outbox_full", 12),)
-
-
-def test_a_smaller_outbox_restores_what_fits_and_tells_the_rest() -> None:
-    old = Outbox("g", PLENTY, epoch=7)
-    fill(old, 5)
-    new = Outbox("g", 2 * size_of_one() + 50)
-    assert new.restore(old.snapshot(clean=True)) == 2
-    assert new._gaps == [FrameGap(7, 0, 2, "outbox_full", 18)]
-
-
-@given(st.data())
-def test_a_damaged_snapshot_is_refused_and_changes_nothing(data: st.DataObject) -> None:
-    old = Outbox("g", PLENTY, epoch=7)
-    fill(old, 2)
-    blob = old.snapshot(clean=True)
-    cut = blob[: data.draw(st.integers(0, len(blob) - 1))]
-    new = Outbox("g", PLENTY, epoch=8)
-    for bad in (cut, data.draw(st.binary(max_size=30))):
-        with pytest.raises(JournalError):
-            new.restore(bad)
-    assert (new.epoch, len(new), new._gaps) == (8, 0, [])

@@ -16,6 +16,7 @@ import numpy as np
 BLOCK = 600_000
 WINDOW = 60_000
 END = b"bench/end"
+PINGREQ, PINGRESP = b"\xc0\0", b"\xd0\0"
 
 
 def topics(count: int) -> list[bytes]:
@@ -76,8 +77,9 @@ def serve(count: int, topic_count: int, form: str, qos: int) -> None:
     else:
         _send_freely(client, prepared[v5])
     client.sendall(publish(END, b"1", 0, 0, v5))
-    while client.recv(1 << 20):
-        pass
+    while data := client.recv(1 << 20):
+        if data.startswith(PINGREQ):
+            client.sendall(PINGRESP)
 
 
 def _send_freely(client: socket.socket, stream: Stream) -> None:
@@ -97,8 +99,8 @@ def _send_acknowledged(client: socket.socket, stream: Stream) -> None:
     def count_acks() -> None:
         nonlocal acknowledged
         pending = b""
-        while data := client.recv(1 << 20):
-            pending += data
+        while acknowledged < stream.count:
+            pending += client.recv(1 << 20)
             at, n = 0, 0
             while at + 2 <= len(pending) and at + 2 + pending[at + 1] <= len(pending):
                 n += pending[at] == 0x40

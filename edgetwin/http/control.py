@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import ipaddress
 import math
+from collections import deque
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -34,7 +35,7 @@ from edgetwin.http.view import ActingView, DaemonView
 T = TypeVar("T")
 
 COMMANDER = "http"
-FAILURES_MAX = 10
+FAILURES_MAX, FAILURES_KEPT = 10, 1_000
 FAILURES_WINDOW_NS = 10 * NS
 _STATUS = {
     Step.LISTED: 404,
@@ -48,7 +49,7 @@ class ControlRoutes:
 
     def __init__(self, view: DaemonView) -> None:
         self._view = view
-        self._failures: list[int] = []
+        self._failures: deque[tuple[str | None, int]] = deque(maxlen=FAILURES_KEPT)
         self._running: set[asyncio.Future[Any]] = set()
 
     async def command(self, request: web.Request) -> web.Response:
@@ -145,16 +146,21 @@ class ControlRoutes:
         if acting.token is None:
             hint = "set commands.token_file in the configuration"
             raise Problem(403, "commands over HTTP are off", kind="not-authorised", hint=hint, step="authorised")
-        now_ns = self._view.clock.monotonic_ns()
-        self._failures = [t for t in self._failures if now_ns - t < FAILURES_WINDOW_NS]
-        if len(self._failures) >= FAILURES_MAX:
-            raise Problem(429, "too many wrong tokens", kind="not-authorised", step="authorised")
+        self._refuse_guessing(request.remote)
         given = request.headers.get(hdrs.AUTHORIZATION, "")
         if not hmac.compare_digest(given.encode(), f"Bearer {acting.token}".encode()):
-            self._failures.append(now_ns)
+            self._failures.append((request.remote, self._view.clock.monotonic_ns()))
             await acting.refused(NotAuthorisedError(f"wrong or no bearer token from {request.remote}"), "http")
             raise Problem(401, "a bearer token is needed", kind="not-authorised", step="authorised")
         return acting
+
+    def _refuse_guessing(self, remote: str | None) -> None:
+        """Who guesses is shut out for a while, and nobody else."""
+        now_ns = self._view.clock.monotonic_ns()
+        while self._failures and now_ns - self._failures[0][1] >= FAILURES_WINDOW_NS:
+            self._failures.popleft()
+        if sum(who == remote for who, _ in self._failures) >= FAILURES_MAX:
+            raise Problem(429, "too many wrong tokens", kind="not-authorised", step="authorised")
 
 
 def _is_local(remote: str | None) -> bool:

@@ -196,6 +196,19 @@ async def test_a_client_that_hangs_up_leaves_no_write_unverified(broker: Broker,
         assert daemon.acting.controller.counts["written"] == 1
 
 
+async def test_who_guesses_the_token_shuts_out_nobody_else(broker: Broker, tmp_path: Path) -> None:
+    async with plant(broker, tmp_path) as (daemon, _):
+        elsewhere = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+        async with aiohttp.ClientSession(connector=elsewhere) as guesser:
+            answers = []
+            for k in range(12):
+                guess = {"Authorization": f"Bearer {k}"}
+                async with guesser.post(f"{url(daemon)}/api/v1/twins/oven/commands", json={}, headers=guess) as answer:
+                    answers.append(answer.status)
+        assert answers == [401] * 10 + [429] * 2
+        assert (await post(daemon, "commands", {"id": "1", "output": "fan", "value": 30}))[0] == 200
+
+
 async def test_a_rule_acts_and_an_interlock_stops_it(broker: Broker, tmp_path: Path) -> None:
     async with plant(broker, tmp_path) as (_, asset):
         for temperature, told in [(70, [80.0]), (55, [80.0]), (40, [80.0, 0.0])]:

@@ -82,7 +82,7 @@ async def _dump(url: str, profile: Path) -> str:
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             out, _ = await browser.communicate()
     finally:
         if browser.returncode is None:

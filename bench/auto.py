@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.auto_series import SCORED_FROM, SERIES, Series, each, peers
+from bench.auto_learners import LEARNERS, learn
+from bench.auto_series import HELD_OUT, SCORED_FROM, SERIES, Series, each, peers
 from edgetwin.config.schema import Config, Signal, SimulatedSource, Twin
 from edgetwin.engine import Engine
 from edgetwin.records import Batch
@@ -46,31 +47,73 @@ def forecasts(t_ns: NDArray[np.int64], z: NDArray[np.float64], **twin: Any) -> t
 
 
 def figures(quick: bool = False) -> Iterator[dict[str, Any]]:
-    """One record per series, the count of those not worse than the best smoother, and coverage on simulated series."""
-    won, total = 0, 0
-    for series in each(SERIES[:4] if quick else SERIES):
+    """Per series ``auto`` beside the smoothers and what each learner makes of it; then the same of each set, and
+    relations."""
+    for name, series in ("main", SERIES), ("held_out", HELD_OUT):
+        yield from _set(name, series[:4] if quick else series)
+    yield from relations()
+
+
+def _set(name: str, of: tuple[Series, ...]) -> Iterator[dict[str, Any]]:
+    ratios, coverage = [], []
+    learners: dict[str, list[tuple[float, float, float]]] = {learner: [] for learner in LEARNERS}
+    for series in each(of):
         t_ns, z = series.load()
-        predicted, std, _ = forecasts(t_ns, z)
-        scored = slice(series.first, None)
-        error = _filled(predicted, z)[scored] - z[scored]
+        ours, covered, _ = _score(series, z, *forecasts(t_ns, z)[:2])
         theirs = peers(series)
-        ours = float(np.sqrt(np.mean(error**2)))
         best = min(theirs, key=theirs.__getitem__)
-        total += 1
-        won += ours <= theirs[best]
+        ratios.append(ours / theirs[best])
+        coverage.append(covered)
+        alone, alone_covered, _ = _score(series, z, *forecasts(t_ns, z, seasons="off")[:2])
+        for learner, figures_of in learners.items():
+            rmse, held, ns = _score(series, z, *learn(learner, t_ns, z))
+            figures_of.append((rmse / alone, held, ns))
         yield {
             "bench": "auto",
+            "set": name,
             "series": series.name,
             "samples": len(z),
             "rmse_auto": ours,
-            **{f"rmse_{name}": value for name, value in theirs.items()},
+            **{f"rmse_{form}": value for form, value in theirs.items()},
             "rmse_naive": float(np.sqrt(np.mean(np.diff(z)[series.first - 1 :] ** 2))),
             "best_smoother": best,
-            "ratio": ours / theirs[best],
-            "coverage_95": float(np.mean(np.abs(error) <= TWO_SIDED_95 * std[scored])),
+            "ratio": ratios[-1],
+            "coverage_95": covered,
+            "coverage_95_without_seasons": alone_covered,
+            **{f"{learner}_to_auto_without_seasons": f[-1][0] for learner, f in learners.items()},
         }
-    yield from relations()
-    yield {"bench": "auto", "series": "all", "not_worse_than_best_smoother": int(won), "of": total}
+    if ratios:
+        yield {
+            "bench": "auto",
+            "set": name,
+            "series": "all",
+            "not_worse_than_best_smoother": int(np.sum(np.array(ratios) <= 1)),
+            "of": len(ratios),
+            "ratio_geometric_mean": float(np.exp(np.mean(np.log(ratios)))),
+            "coverage_95": float(np.mean(coverage)),
+        }
+        for learner, figures_of in learners.items():
+            to_auto, held, ns = np.array(figures_of).T
+            yield {
+                "bench": "auto",
+                "set": name,
+                "learner": learner,
+                "better_than_auto_without_seasons": int(np.sum(to_auto < 1)),
+                "of": len(to_auto),
+                "ratio_geometric_mean": float(np.exp(np.mean(np.log(to_auto)))),
+                "coverage_95": float(np.mean(held)),
+                "ns_per_sample": float(np.median(ns)),
+            }
+
+
+def _score(
+    series: Series, z: NDArray[np.float64], predicted: NDArray[np.float64], std: NDArray[np.float64], ns: float = 0.0
+) -> tuple[float, float, float]:
+    """RMSE, share of the samples in their 95 % interval, and ``ns`` handed on."""
+    scored = slice(series.first, None)
+    error = _filled(predicted, z)[scored] - z[scored]
+    covered = float(np.mean(np.abs(error) <= TWO_SIDED_95 * std[scored]))
+    return float(np.sqrt(np.mean(error**2))), covered, ns
 
 
 def relations() -> Iterator[dict[str, Any]]:

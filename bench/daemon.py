@@ -32,12 +32,16 @@ state_dir: ./state
 sources: [{{name: plant, kind: mqtt, url: "mqtt://127.0.0.1:{broker}", qos: {qos}}}]
 twins:
   - name: "{{machine}}"
-    model: constant_velocity
-    parameters: {{process_noise: 0.3}}
-    signals: {{temp: {{source: plant, topic: "plant/{{line}}/{{machine}}/temp", noise: 1.0}}}}
+    model: {model}
+    signals: {{temp: {{source: plant, topic: "plant/{{line}}/{{machine}}/temp"{noise}}}}}
 uplink: {{kind: mqtt, url: "mqtt://127.0.0.1:1"}}
 http: {{listen: "127.0.0.1:{http}"}}
 """
+
+MODELS = {
+    "constant_velocity": {"model": "constant_velocity\n    parameters: {process_noise: 0.3}", "noise": ", noise: 1.0"},
+    "auto": {"model": "auto", "noise": ""},
+}
 
 
 def free_port() -> int:
@@ -47,11 +51,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def daemon(folder: Path, broker: int, qos: int = 0) -> Iterator[tuple[int, int, float]]:
+def daemon(
+    folder: Path, broker: int, qos: int = 0, model: str = "constant_velocity"
+) -> Iterator[tuple[int, int, float]]:
     """A running daemon: (pid, HTTP port, seconds from its start to READY=1)."""
     http = free_port()
     config = folder / "bench.yaml"
-    config.write_text(CONFIG.format(broker=broker, http=http, qos=qos))
+    config.write_text(CONFIG.format(broker=broker, http=http, qos=qos, **MODELS[model]))
     address = str(folder / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
         notify.bind(address)
@@ -138,16 +144,22 @@ def durable() -> dict[str, Any]:
 def figures(quick: bool = False) -> Iterator[dict[str, Any]]:
     """Durability; start-up (median of several, warm cache, restored state), memory and scrape with 10,000 twins."""
     yield durable()
+    for model in MODELS:
+        yield from _memory_and_start(model, 2 if quick else STARTS)
+
+
+def _memory_and_start(model: str, count: int) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with scripted_broker(SIGNALS, 0) as port, daemon(folder, port) as (pid, http, _):
-            yield {"bench": "memory", "signals": SIGNALS, **_under_load(pid, http)}
+        with scripted_broker(SIGNALS, 0) as port, daemon(folder, port, model=model) as (pid, http, _):
+            yield {"bench": "memory", "model": model, "signals": SIGNALS, **_under_load(pid, http)}
         starts = []
-        for _ in range(2 if quick else STARTS):
-            with daemon(folder, port) as (_, _, seconds):
+        for _ in range(count):
+            with daemon(folder, port, model=model) as (_, _, seconds):
                 starts.append(seconds)
         yield {
             "bench": "start",
+            "model": model,
             "twins_restored": SIGNALS,
             "ready_s_median": statistics.median(starts),
             "ready_s_max": max(starts),

@@ -12,12 +12,13 @@ from edgetwin.clock import NS
 from edgetwin.config.equations import EquationModel
 from edgetwin.config.schema import Signal, Twin
 from edgetwin.engine.learned import SignalNoise, row_noise
-from edgetwin.kernels.seasons import BUCKET
+from edgetwin.kernels.auto import predict_recurring
+from edgetwin.kernels.seasons import RINGS, TABLES
 from edgetwin.model.compiler import Kernels
 from edgetwin.model.layout import CONFIGURED, FROZEN, LEARN_Q, LEARN_R
-from edgetwin.model.ordering import COUNT, History, make_history
+from edgetwin.model.ordering import COUNT, make_history
 from edgetwin.model.spec import LinearModel
-from edgetwin.model.structural import make_rings, past_of, restore_rings, row_of
+from edgetwin.model.structural import make_past, past_of, restore_past, row_of
 from edgetwin.records import Outcome, Quality, SignalStatus
 
 WARMUP_UPDATES = 3
@@ -97,12 +98,12 @@ class Bank:
         """Freeze the noise of the signal at a place, or let it be learned again; from the next sample on."""
         raise NotImplementedError
 
-    def past(self) -> NDArray[np.void]:
+    def past(self) -> list[NDArray[Any]]:
         """What a snapshot keeps beside rows and histories."""
-        return np.zeros(0, BUCKET)
+        return []
 
     def restore_past(
-        self, past: NDArray[np.void], old: NDArray[np.void], to: NDArray[np.int64], source: NDArray[np.int64]
+        self, past: list[NDArray[Any]], old: NDArray[np.void], to: NDArray[np.int64], source: NDArray[np.int64]
     ) -> None:
         """Take over what :meth:`past` gave with the rows ``old``, for ``old[source]`` into rows ``to``."""
 
@@ -161,9 +162,15 @@ class Bank:
 
     def predict(self, index: NDArray[np.int64], t_ns: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Means and standard deviations float64[len(index), size] at ``t_ns``; NaN before any sample."""
+        return self.extrapolate(self.rows, index, t_ns)
+
+    def extrapolate(
+        self, rows: NDArray[np.void], index: NDArray[np.int64], t_ns: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """As :meth:`predict`, of ``rows`` that need not be the bank's but stand as they do there."""
         mean = np.empty((len(index), self.size))
         variance = np.empty_like(mean)
-        self.kernels.predict(self.rows, index, t_ns, mean, variance)
+        self.kernels.predict(rows, index, t_ns, mean, variance)
         return mean, np.sqrt(variance)
 
     @property
@@ -199,7 +206,7 @@ class Bank:
         if self._histories == len(self.history.used):
             more = make_history(self._store.dtype, self._histories, HISTORY_LENGTH)
             before, samples, used = (np.concatenate(p) for p in zip(self.history[:3], more[:3], strict=True))
-            self.history = History(before, samples, used, self.history.rings)
+            self.history = self.history._replace(before=before, samples=samples, used=used)
         self._histories += 1
         row["history"] = self._histories
 
@@ -225,20 +232,20 @@ class SignalBank(Bank):
         super().__init__(model.name, model.size, 1, row_of(model), kernels)
         self.model = model
         if model.structural:
-            self._grow_rings()
+            self._grow_past()
 
-    def _grow_rings(self) -> None:
-        """As many rings as rows; only those that have been written to are copied."""
-        old = self.history.rings
-        rings = make_rings(len(self._store))
-        written = np.flatnonzero(self._store["head"][: len(old)] > 0) if len(old) else np.zeros(0, np.int64)
-        rings[written] = old[written]
-        self.history = self.history._replace(rings=rings)
+    def _grow_past(self) -> None:
+        """A past for every row; only what has been written to is copied."""
+        old, past = self.history.past, make_past(len(self._store))
+        for what, count in ((RINGS, "head"), (TABLES, "changes")):
+            written = np.flatnonzero(self._store[count][: old.shape[1]] > 0)
+            past[what, written] = old[what, written]
+        self.history = self.history._replace(past=past)
 
     def _append(self, twin_index: int) -> tuple[int, np.void]:
         place = super()._append(twin_index)
-        if self.model.structural and len(self.history.rings) < len(self._store):
-            self._grow_rings()
+        if self.model.structural and self.history.past.shape[1] < len(self._store):
+            self._grow_past()
         return place
 
     def add(self, twin_name: str, twin_index: int, twin: Twin) -> dict[str, int]:
@@ -276,18 +283,29 @@ class SignalBank(Bank):
         if h >= 0:
             self.history.before["learn"][h] = row["learn"]
 
-    def past(self) -> NDArray[np.void]:
-        return past_of(self.rows, self.history.rings) if self.model.structural else super().past()
+    def extrapolate(
+        self, rows: NDArray[np.void], index: NDArray[np.int64], t_ns: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        mean, std = super().extrapolate(rows, index, t_ns)
+        if self.model.structural:
+            predict_recurring(rows, index, t_ns, self.history.past, mean)
+        return mean, std
+
+    def past(self) -> list[NDArray[Any]]:
+        return past_of(self.rows, self.history.past) if self.model.structural else []
 
     def restore_past(
-        self, past: NDArray[np.void], old: NDArray[np.void], to: NDArray[np.int64], source: NDArray[np.int64]
+        self, past: list[NDArray[Any]], old: NDArray[np.void], to: NDArray[np.int64], source: NDArray[np.int64]
     ) -> None:
         if not self.model.structural:
             return
         if "live" in (old.dtype.names or ()):
-            restore_rings(self.history.rings, past, old, to, source)
+            restore_past(self.history.past, past, old, to, source)
         off = to[self.rows["season_mode"][to] == 0]
         self.rows["seasons"][off] = 0
+        self.rows["recurrent"][off] = 0
+        self.rows["phases"][off] = 0
+        self.rows["ahead"][off] = 0.0
 
     def channel_fields(self, c: int) -> tuple[str, str, str, str, str, str]:
         del c  # there is one

@@ -13,10 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from edgetwin.kernels.jit import kernel
+from edgetwin.kernels.jit import absorbed, kernel
 from edgetwin.kernels.learning import WARMUP, noise_floor
+from edgetwin.kernels.recurring import recurring, recurring_update, start_recurring
 from edgetwin.kernels.seasons import (
     HARMONICS,
+    PHASES,
+    RINGS,
     SEASONS,
     adopt_season,
     drop_season,
@@ -36,6 +39,7 @@ from edgetwin.kernels.structural import (
     LEARN_FROM,
     LEARN_PERIOD,
     compare_shadows,
+    faded,
     forget_learning,
     learn_noise,
     noise_columns,
@@ -49,6 +53,7 @@ FREEZE_AFTER = 256
 OUTSIZED_SCALE = 1.16
 KEEP_PRIOR = -0.1
 CARRY_GIVEN = 0.3
+NEXT = 2.5  # mean intervals within which a sample is the one that was expected next, or follows a gated one
 
 
 @kernel
@@ -112,9 +117,21 @@ def move_to(row: Any, level: float, t: int) -> int:
     return FUSED
 
 
-@kernel
-def fuse(row: Any, rings: Any, i: int, z: float, t: int, dt: float) -> int:
-    """Fuse one sample ``z`` taken ``dt`` s after the state, its past in rings[i] (i < 0: none); FUSED or GATED."""
+@absorbed
+def fuse(row: Any, past: Any, i: int, z: float, t: int, dt: float) -> int:
+    """Fuse one sample ``z`` taken ``dt`` s after the state; FUSED or GATED. Its past is past[:, i] (i < 0: none)."""
+    again = row["ahead"] if 0.0 < dt < NEXT * row["dt_mean"] else 0.0
+    outcome = fuse_with(row, past, i, z, t, dt, again)
+    if row["recurrent"] == 1 and i >= 0:
+        if dt > 0.0:
+            recurring_update(row, past, i, t, again, row["y"], row["s"])
+        row["ahead"] = recurring(row, past, i, t + int(1e9 * row["dt_mean"]))
+    return outcome
+
+
+@absorbed
+def fuse_with(row: Any, past: Any, i: int, z: float, t: int, dt: float, again: float) -> int:
+    """As :func:`fuse`, with ``again`` that the innovation is foreseen to be (edgetwin.kernels.recurring)."""
     updates, learning = row["updates"], is_learning(row)
     x0, x1, d0, d1, u = row["x0"], row["x1"], row["d0"], row["d1"], row["u0_1"]
     r, mean = row["r"], row["dt_mean"]
@@ -140,14 +157,15 @@ def fuse(row: Any, rings: Any, i: int, z: float, t: int, dt: float) -> int:
         season, spread = season_spread(row, t, dt, decay, k0, fk)
         r = r + spread
     s = p00 + r
-    e = z - season - x0
+    e = z - season - x0 - again
     inverse = 1.0 / s
     nis = e * e * inverse
     row["nis"], row["y"], row["s"] = nis, e, s
     settled = updates >= WARMUP or not learning
     if row["pending"] != 0.0:
-        judge_pending(row, z - season, f, e, s)
+        judge_pending(row, z - season - again, f, e, s)
     jump, plain, gain0 = 0.0, p00 * inverse, u * d1 * inverse
+    x0, x1 = x0 + plain * again, x1 + gain0 * again
     if settled and not (nis <= BIG):
         row["pending"], row["pending_at"] = e, x0
         jump = min(row["keep"] + 0.5, 0.999)
@@ -161,7 +179,7 @@ def fuse(row: Any, rings: Any, i: int, z: float, t: int, dt: float) -> int:
                 row["dt_mean"] = mean
                 return move_to(row, z - season, t)
     if learning and row["learn"] & 2 and row["shadowed"] == 1 and dt > 0.0:
-        compare_shadows(row, z - season, dt, r, e, s)
+        compare_shadows(row, z - season, dt, r, e, again, s)
     jumps = jump > plain and (row["advantage"] > 0.0 or not (nis <= row["gate"]))
     if jump > plain:
         row["other0"], row["other1"] = (x0 + plain * e, x1 + gain0 * e) if jumps else (x0 + jump * e, x1)
@@ -183,7 +201,7 @@ def fuse(row: Any, rings: Any, i: int, z: float, t: int, dt: float) -> int:
     row["x0"], row["x1"], row["d0"], row["d1"], row["u0_1"] = x0, x1, d0, d1, u
     row["dt_mean"], row["t"], row["rejects"] = mean, t, 0
     if row["seasons"] > 0 and jump == 0.0:
-        season_update(row, t, dt, decay, k0, fk, e, s)
+        season_update(row, t, dt, decay, k0, fk, e + again, s)
         if drop_season(row, t):
             row["shadowed"] = 0
     if settled:
@@ -203,8 +221,8 @@ def fuse(row: Any, rings: Any, i: int, z: float, t: int, dt: float) -> int:
                 start_shadows(row)
                 row["shadowed"] = 1
     row["updates"] = updates + 1
-    if row["season_mode"] == 1 and i >= 0 and remember(row, rings, i, t, z):
-        look_for_season(row, rings[i], z, t)
+    if row["season_mode"] == 1 and i >= 0 and remember(row, past, i, t, z):
+        look_for_season(row, past[RINGS, i], z, t)
     return FUSED
 
 
@@ -226,6 +244,8 @@ def look_for_season(row: Any, ring: Any, z: float, t: int) -> None:
             if row["learn"] & 2:
                 row["carry"], row["fade"] = 0.0, FADE_INITIAL * row["dt_mean"]
             forget_learning(row)
+        if row["recurrent"] == 0:
+            start_recurring(row)
     halve(row, ring)
 
 
@@ -234,7 +254,8 @@ def predict(rows: Any, index: Any, t_ns: int, mean: Any, variance: Any) -> None:
     """Means and variances of the rows ``index`` int64[m] at ``t_ns``, into float64[m, 2].
 
     A row newer than ``t_ns`` is given at its own time; a row without a sample is NaN. The first state is the signal
-    with its seasons, the second the rate of the trend.
+    with its seasons, the second the rate of the trend. Of what recurs, a row knows the next interval
+    (:func:`predict_recurring` knows the rest).
     """
     for k in range(index.shape[0]):
         row = rows[index[k]]
@@ -250,6 +271,39 @@ def predict(rows: Any, index: Any, t_ns: int, mean: Any, variance: Any) -> None:
         else:
             f, decay, c, v1, v0 = 0.0, 1.0, 0.0, 0.0, 0.0
         season, spread = season_value(row, at)
+        if row["ahead"] != 0.0 and dt > 0.0:
+            season += row["ahead"] * min(dt / row["dt_mean"], row["dt_mean"] / dt)
         mean[k, 0], mean[k, 1] = x0 + f * x1 + season, decay * x1
         variance[k, 0] = d0 + (u + f) * (u + f) * d1 + c * c * v1 + v0 + spread
         variance[k, 1] = decay * decay * d1 + v1
+
+
+@kernel
+def predict_recurring(rows: Any, index: Any, t_ns: int, past: Any, mean: Any) -> None:
+    """Means of the signal beyond the next sample, where something recurs, into float64[m, 2] after :func:`predict`.
+
+    The filter is run ahead from sample to sample, each as foreseen; between two, what recurs is interpolated.
+    ``past``: edgetwin.kernels.seasons.
+    """
+    for k in range(index.shape[0]):
+        row = rows[index[k]]
+        interval = row["dt_mean"]
+        dt = 1e-9 * (t_ns - row["t"])
+        if row["updates"] < 2 or row["recurrent"] == 0 or not (dt > interval > 0.0):
+            continue
+        f, decay, c, v1, v0 = noise_columns(interval, row["q"], row["fade"], row["carry"])
+        x0, x1, d0, d1, u = row["x0"], row["x1"], row["d0"], row["d1"], row["u0_1"]
+        p00 = d0 + (u + f) * (u + f) * d1 + c * c * v1 + v0
+        inverse = 1.0 / (p00 + row["r"])
+        gain0, gain1 = p00 * inverse, (decay * (u + f) * d1 + c * v1) * inverse
+        steps = min(int(dt / interval), 2 * PHASES)
+        again = 0.0
+        for j in range(1, steps + 1):
+            again = recurring(row, past, index[k], row["t"] + int(1e9 * interval * j))
+            x0, x1 = x0 + f * x1 + gain0 * again, decay * x1 + gain1 * again
+        rest = max(dt - steps * interval, 0.0)
+        part = min(rest / interval, 1.0)
+        following = recurring(row, past, index[k], row["t"] + int(1e9 * interval * (steps + 1)))
+        f = row["fade"] * faded(rest / row["fade"])
+        level = x0 + f * x1 + (1.0 - part) * (1.0 - gain0) * again + part * following
+        mean[k, 0] = level + season_value(row, t_ns)[0]

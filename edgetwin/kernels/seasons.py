@@ -26,16 +26,20 @@ LIVE = 192
 HISTORY = 64
 RING = LIVE + LIVE // 2 + HISTORY
 WIDTH_MAX = 10_800.0
-SEASONS, HARMONICS = 2, 18
+SEASONS, HARMONICS = 2, 10
 DAY, WEEK = 86_400.0, 604_800.0
+PHASES = 336
 PERIODS_SEEN = 2.5
 EVIDENCE, EVIDENCE_UNUSUAL = 8.0, 12.0
 PERIODS_REMEMBERED = 30.0
 WORTH_GAIN, WORTH_FIRST, WORTH_MAX = 0.003, 0.5, 9.0
 TWO_PI = 2.0 * math.pi
 
-BUCKET = np.dtype([("at", "f4"), ("mean", "f4")])
-"""One entry of the ring: seconds since the row's ring_start, and the mean above the row's base."""
+RINGS, TABLES = 0, 1
+AT, MEAN = 0, 1
+"""What is kept beside rows is ``past`` float32[2, rows, RING, 2]. past[RINGS, i] is a ring of (seconds since the row's
+ring_start, mean above the row's base), past[TABLES, i] is of :mod:`edgetwin.kernels.recurring`: one array, as each that
+a kernel is handed costs it time."""
 
 
 @kernel
@@ -146,8 +150,8 @@ def drop_season(row: Any, t: int) -> bool:
 
 
 @kernel
-def remember(row: Any, rings: Any, i: int, t: int, z: float) -> bool:
-    """Take one sample into the past, rings[i]; True when it holds LIVE entries and is to be searched and halved."""
+def remember(row: Any, past: Any, i: int, t: int, z: float) -> bool:
+    """Take one sample into the ring past[RINGS, i]; True when it has LIVE entries, to be searched and halved."""
     if row["decimation"] == 0:
         row["decimation"] = 1
         row["ring_start"] = t
@@ -158,9 +162,9 @@ def remember(row: Any, rings: Any, i: int, t: int, z: float) -> bool:
     row["bucket_n"] += 1
     if row["bucket_n"] < row["decimation"]:
         return False
-    entry = rings[i, row["head"] % RING]
-    entry["at"] = row["bucket_time"] / row["bucket_n"]
-    entry["mean"] = row["bucket_sum"] / row["bucket_n"]
+    place = row["head"] % RING
+    past[RINGS, i, place, AT] = row["bucket_time"] / row["bucket_n"]
+    past[RINGS, i, place, MEAN] = row["bucket_sum"] / row["bucket_n"]
     row["bucket_time"], row["bucket_sum"], row["bucket_n"] = 0.0, 0.0, 0
     row["head"] += 1
     row["live"] += 1
@@ -173,14 +177,14 @@ def halve(row: Any, ring: Any) -> None:
     first = row["head"] - LIVE
     half = LIVE // 2
     row["live"] = half
-    span = ring[(row["head"] - 1) % RING]["at"] - ring[first % RING]["at"]
+    span = ring[(row["head"] - 1) % RING, AT] - ring[first % RING, AT]
     if span >= WIDTH_MAX * (LIVE - 1):
         return
     for k in range(half):
         one, two = ring[(first + 2 * k) % RING], ring[(first + 2 * k + 1) % RING]
         entry = ring[(row["head"] + k) % RING]
-        entry["at"] = 0.5 * (one["at"] + two["at"])
-        entry["mean"] = 0.5 * (one["mean"] + two["mean"])
+        entry[AT] = np.float32(0.5) * (one[AT] + two[AT])
+        entry[MEAN] = np.float32(0.5) * (one[MEAN] + two[MEAN])
     row["head"] += half
     row["decimation"] *= 2
 
@@ -293,7 +297,7 @@ def search(row: Any, ring: Any, found: Any) -> float:
     at, y = np.empty(n), np.empty(n)
     for k in range(n):
         entry = ring[(first + k) % RING]
-        at[k], y[k] = entry["at"], entry["mean"]
+        at[k], y[k] = entry[AT], entry[MEAN]
     spacing = (at[n - 1] - at[0]) / (n - 1)
     mean, square = 0.0, 0.0
     for k in range(n):
@@ -301,7 +305,7 @@ def search(row: Any, ring: Any, found: Any) -> float:
     for k in range(n):
         square += (y[k] - mean) * (y[k] - mean) / n
     found[:] = 0.0
-    if not (square > 0.0 and spacing > 0.0):
+    if not (0.0 < square < math.inf and spacing > 0.0):
         return 0.0
     scale = math.sqrt(square)
     for k in range(n):

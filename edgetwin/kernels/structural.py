@@ -29,7 +29,7 @@ STEP_MAX = 1.5
 DELTA = (0.4, 0.3, 0.4)
 PRIOR = (2.0, 3.0, 2.0)
 FADE_INITIAL = 12.0
-CARRY_MIN, CARRY_MAX = -0.98, 39.0
+CARRY_MIN, CARRY_MAX = -0.98, 1e3
 CLIP = 3.0
 BIG = 12.0
 KEEP_GAIN = 0.1
@@ -95,16 +95,20 @@ def start_shadows(row: Any) -> None:
 
 
 @kernel
-def compare_shadows(row: Any, z: float, dt: float, r: float, e: float, s: float) -> None:
-    """Take what the shadows would have forecast into the gradient and curvature of this block, e clipped at 3 std."""
+def compare_shadows(row: Any, z: float, dt: float, r: float, e: float, again: float, s: float) -> None:
+    """Take what the shadows would have forecast into the gradient and curvature of this block, e clipped at 3 std.
+
+    ``again``: what the forecast had from elsewhere than the level filter (edgetwin.kernels.recurring).
+    """
+    plain = e + again
     q, fade, carry = row["q"], row["fade"], row["carry"]
     f, decay, c, v1, v0 = noise_columns(dt, q, fade, carry)
     raised = math.exp(DELTA[0])
-    p0 = (shadow_step(row["shadow"][0], z, r, f, decay, c, raised * v1, raised * v0) - e) / DELTA[0]
+    p0 = (shadow_step(row["shadow"][0], z, r, f, decay, c, raised * v1, raised * v0) - plain) / DELTA[0]
     f, decay, c, v1, v0 = noise_columns(dt, q, fade, (1.0 + carry) * math.exp(DELTA[1]) - 1.0)
-    p1 = (shadow_step(row["shadow"][1], z, r, f, decay, c, v1, v0) - e) / DELTA[1]
+    p1 = (shadow_step(row["shadow"][1], z, r, f, decay, c, v1, v0) - plain) / DELTA[1]
     f, decay, c, v1, v0 = noise_columns(dt, q, fade * math.exp(DELTA[2]), carry)
-    p2 = (shadow_step(row["shadow"][2], z, r, f, decay, c, v1, v0) - e) / DELTA[2]
+    p2 = (shadow_step(row["shadow"][2], z, r, f, decay, c, v1, v0) - plain) / DELTA[2]
     bound = CLIP * math.sqrt(s)
     clipped = max(-bound, min(bound, e))
     inverse = 1.0 / s

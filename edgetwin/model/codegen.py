@@ -155,6 +155,8 @@ def accept(row, channel, raw, t, t_max):
     if first_change:
         # A signal that had never moved has taught nothing about its noise: begin again from here.
         row["r"] = max(row["r"], noise_floor(abs(z), row["quantum"]))
+        if row["learn"] & 2:
+            row["q"] = 0.1 * row["r"]
         row["resets"] += 1
         restart(row, z, t)
         row["fused"] += 1

@@ -18,8 +18,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetwin.kernels.seasons import BUCKET
-
 ENTRY = np.dtype(
     [("t", "i8"), ("raw", "f8"), ("channel", "i8"), ("source", "i8"), ("outcome", "i8")],
     align=True,
@@ -35,14 +33,14 @@ class History(NamedTuple):
 
     ``before`` rows[h, k]: the row before sample k; ``samples`` ENTRY[h, k] in order of (t, channel, raw); ``used``
     int64[h, 3]: number of samples remembered, whether older ones have been forgotten, and the time from which the past
-    has changed since that was last looked at (UNCHANGED: it has not). ``rings`` BUCKET[rows, RING]: the past that the
-    model ``auto`` keeps of every row (edgetwin.kernels.seasons); empty for other models.
+    has changed since that was last looked at (UNCHANGED: it has not). ``past``: what the model
+    ``auto`` keeps beside every row (edgetwin.kernels.seasons); empty for other models.
     """
 
     before: NDArray[np.void]
     samples: NDArray[np.void]
     used: NDArray[np.int64]
-    rings: NDArray[np.void]
+    past: NDArray[np.float32]
 
 
 def make_history(row: np.dtype[Any], histories: int, length: int) -> History:
@@ -50,8 +48,8 @@ def make_history(row: np.dtype[Any], histories: int, length: int) -> History:
     n = max(histories, 1)
     used = np.zeros((n, 3), np.int64)
     used[:, LATE] = UNCHANGED
-    rings = np.zeros((0, 1), BUCKET)
-    return History(np.zeros((n, length), row), np.zeros((n, length), ENTRY), used, rings)
+    past = np.zeros((2, 0, 1, 2), np.float32)
+    return History(np.zeros((n, length), row), np.zeros((n, length), ENTRY), used, past)
 
 
 _SOURCE = '''

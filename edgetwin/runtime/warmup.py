@@ -118,7 +118,7 @@ def _compile(banks: Sequence[Bank]) -> None:
 
 
 def compile_bank(bank: Bank) -> None:
-    """Run both kernels of a model once, on a row that nobody sees."""
+    """Run the kernels of a model once, on a row that nobody sees."""
     rows = np.zeros(1, bank.rows.dtype)
     bank.kernels.update(
         rows,
@@ -134,8 +134,7 @@ def compile_bank(bank: Bank) -> None:
         bank.history,
     )
     _compile_health(bank, rows)
-    mean = np.zeros((1, bank.size))
-    bank.kernels.predict(rows, np.zeros(1, np.int64), 0, mean, mean.copy())
+    bank.extrapolate(rows, np.zeros(1, np.int64), 0)
 
 
 def _compile_health(bank: Bank, rows: NDArray[np.void]) -> None:

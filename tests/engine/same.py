@@ -85,5 +85,5 @@ def _past(bank: Bank) -> list[Any]:
         since = samples["t"].max(initial=0) - bank.rows["late_ns"][row]
         parts += [history.used[h], samples, history.before[h, :n][samples["t"] >= since]]
     if isinstance(bank, SignalBank) and bank.model.structural:
-        parts.append(past_of(bank.rows, history.rings))
+        parts.extend(past_of(bank.rows, history.past))
     return parts

@@ -11,12 +11,12 @@ from filterpy.common import van_loan_discretization
 from filterpy.kalman import KalmanFilter
 
 from edgetwin.engine import Engine
-from edgetwin.kernels.seasons import HARMONICS, LIVE, RING, halve, remember, search
+from edgetwin.kernels.seasons import AT, HARMONICS, LIVE, MEAN, RING, RINGS, halve, remember, search
 from edgetwin.kernels.structural import noise_columns
 from edgetwin.model.builtin import BUILTIN
 from edgetwin.model.compiler import compile_model
 from edgetwin.model.ordering import make_history
-from edgetwin.model.structural import make_rings, row_of
+from edgetwin.model.structural import make_past, row_of
 from edgetwin.records import Batch
 from tests.engine.build import SECOND, T0, config
 
@@ -78,7 +78,7 @@ def test_with_noise_given_it_is_the_kalman_filter_of_the_model(seed: int) -> Non
     row["scale"], row["lo"], row["hi"], row["gate"], row["reject_max"] = 1.0, -np.inf, np.inf, 1e12, 5
     row["r"], row["q"], row["fade"], row["carry"], row["tuned"], row["advantage"] = r, q, fade, carry, 1, -1e9
     kernels = compile_model(AUTO)
-    history = make_history(rows.dtype, 0, 2)._replace(rings=make_rings(1))
+    history = make_history(rows.dtype, 0, 2)._replace(past=make_past(1))
     oracle = KalmanFilter(dim_x=2, dim_z=1)
     oracle.H, oracle.R = np.array([[1.0, 0.0]]), np.array([[r]])
     steps = rng.choice([0, 50_000_000, 700_000_000, SECOND, 20 * SECOND], 300)
@@ -307,37 +307,133 @@ def test_late_samples_end_in_the_same_state_across_a_search() -> None:
         for k in sequence:
             engine.ingest(0, Batch(np.zeros(1, np.int32), t[k : k + 1], z[k : k + 1]), int(t[-1]))
         blobs.append(engine.banks[0].rows.tobytes())
-        pasts.append(engine.banks[0].past()[-engine.banks[0].rows[0]["live"] :].tobytes())
+        pasts.append(live_past(engine))
         assert engine.banks[0].rows[0]["seasons"] == 1
     assert blobs[0] == blobs[1]
     assert pasts[0] == pasts[1]
 
 
+def live_past(engine: Engine) -> list[bytes]:
+    """What stands beside the one row: the live entries of its ring, and its tables."""
+    ring, tables = engine.banks[0].past()
+    return [ring[-engine.banks[0].rows[0]["live"] :].tobytes(), tables.tobytes()]
+
+
 def test_the_past_is_bounded_and_keeps_its_span() -> None:
-    rows, rings = np.zeros(1, row_of(AUTO)), make_rings(1)
-    ring = rings[0]
+    rows, past = np.zeros(1, row_of(AUTO)), make_past(1)
+    ring = past[RINGS, 0]
     row = rows[0]
     for k in range(5_000):
-        if remember(row, rings, 0, T0 + k * SECOND, float(k)):
+        if remember(row, past, 0, T0 + k * SECOND, float(k)):
             halve(row, ring)
         assert row["live"] <= LIVE
     head, live = int(row["head"]), int(row["live"])
     entries = ring[np.arange(head - live, head) % RING]
-    assert (np.diff(entries["at"]) > 0).all()
-    np.testing.assert_allclose(entries["mean"], entries["at"], rtol=1e-5, atol=0.5)
-    assert entries["at"][0] < 64 and entries["at"][-1] > 5_000 - 2 * row["decimation"]
+    assert (np.diff(entries[:, AT]) > 0).all()
+    np.testing.assert_allclose(entries[:, MEAN], entries[:, AT], rtol=1e-5, atol=0.5)
+    assert entries[0, AT] < 64 and entries[-1, AT] > 5_000 - 2 * row["decimation"]
 
 
 def test_the_search_reads_amplitude_and_phase() -> None:
-    rows, rings = np.zeros(1, row_of(AUTO)), make_rings(1)
-    ring = rings[0]
+    rows, past = np.zeros(1, row_of(AUTO)), make_past(1)
+    ring = past[RINGS, 0]
     row = rows[0]
     rng = np.random.default_rng(15)
     t = regular(LIVE, HOUR)
     theta = 2 * np.pi * (t % (24 * HOUR)) / (24 * HOUR)
     z = 3 * np.cos(theta) - 4 * np.sin(theta) + rng.normal(0, 0.3, LIVE)
     for k in range(LIVE):
-        remember(row, rings, 0, int(t[k]), float(z[k]))
+        remember(row, past, 0, int(t[k]), float(z[k]))
     found = np.zeros((HARMONICS, 3))
     assert search(row, ring, found) == pytest.approx(86_400, rel=0.02)
     assert found[0, 0] == pytest.approx(3, abs=0.6) and found[0, 1] == pytest.approx(-4, abs=0.6)
+
+
+def weekly(n: int, rng: np.random.Generator, days: int = 7) -> tuple[np.ndarray, np.ndarray]:
+    """Hourly samples with an edge that stands at one hour of the day, on ``days`` days of the week; no smooth season."""
+    t = regular(n, HOUR)
+    hour, day = t // HOUR % 24, t // (24 * HOUR) % 7
+    edge = 8.0 * ((hour == 7) & (day < days))
+    return t, 30 + edge + 0.2 * np.cumsum(rng.normal(0, 1, n)) + rng.normal(0, 0.5, n)
+
+
+@pytest.mark.parametrize("days", [7, 2])
+def test_what_comes_again_each_day_or_each_week_is_foreseen(days: int) -> None:
+    t, z = weekly(2_400, np.random.default_rng(16), days)
+    scored = slice(1_200, None)
+    rmse = [np.sqrt(np.nanmean((run(engine_of(seasons=s), t, z).predicted - z)[scored] ** 2)) for s in ("auto", "off")]
+    print(rmse)
+    assert rmse[0] < (0.5 if days == 7 else 0.9) * rmse[1]
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e20, 1e39])
+def test_any_magnitude_stays_finite(scale: float) -> None:
+    """Tables and rings are float32: what they cannot hold must not spoil the filter."""
+    t, z = weekly(1_500, np.random.default_rng(22))
+    engine = engine_of()
+    with np.errstate(over="ignore", invalid="ignore"):  # of the kernels as plain Python
+        trace = run(engine, t, scale * z)
+    row = engine.banks[0].rows[0]
+    assert all(np.isfinite(row[n]).all() for n in row.dtype.names if n not in ("lo", "hi"))
+    assert np.isfinite(engine.estimate("m", int(t[-1]) + 30 * HOUR, int(t[-1])).states["x"].mean)
+    assert np.sqrt(np.nanmean((trace.predicted / scale - z)[400:] ** 2)) < 3.0
+
+
+def test_of_what_does_not_come_again_nothing_is_foreseen() -> None:
+    rng = np.random.default_rng(17)
+    t, z = regular(2_400, HOUR), 30 + np.cumsum(rng.normal(0, 1, 2_400))
+    scored = slice(400, None)
+    rmse = [np.sqrt(np.nanmean((run(engine_of(seasons=s), t, z).predicted - z)[scored] ** 2)) for s in ("auto", "off")]
+    print(rmse)
+    assert rmse[0] < 1.01 * rmse[1]
+
+
+def test_forecasts_of_days_ahead_know_what_comes_again() -> None:
+    """The edge of the day after tomorrow, which harmonics have blurred, stands in the forecast; between, none does."""
+    t, z = weekly(1_900, np.random.default_rng(18))
+    engine = engine_of()
+    run(engine, t, z)
+    ahead = {
+        hour: engine.estimate("m", int(t[-1]) + (48 + hour) * HOUR, int(t[-1])).states["x"].mean for hour in range(24)
+    }
+    at_edge = next(hour for hour in ahead if (t[-1] // HOUR + 48 + hour) % 24 == 7)
+    others = np.array([value for hour, value in ahead.items() if hour != at_edge])
+    print(ahead[at_edge], others.min(), others.max())
+    assert ahead[at_edge] - others.max() > 4.0
+    assert np.ptp(others) < 3.0
+
+
+def test_a_sample_and_the_next_instant_agree_with_what_the_forecast_had() -> None:
+    """The forecast of an instant is what the trace of the sample then says had been predicted."""
+    t, z = weekly(1_900, np.random.default_rng(19))
+    engine = engine_of()
+    run(engine, t[:-1], z[:-1])
+    foreseen = engine.estimate("m", int(t[-1]), int(t[-1])).states["x"].mean
+    assert run(engine, t[-1:], z[-1:]).predicted[0] == pytest.approx(foreseen, abs=1e-6)
+
+
+@pytest.mark.parametrize("cut", [250, 700])
+def test_tables_follow_late_samples_and_restarts(cut: int) -> None:
+    t, z = weekly(1_000, np.random.default_rng(20))
+    order = np.argsort(np.arange(len(t)) + np.random.default_rng(21).uniform(0, 20, len(t)), kind="stable")
+    engines = []
+    for sequence in (np.arange(len(t)), order):
+        engine = engine_of(lateness=400 * 3600.0)
+        for part in np.array_split(sequence, [cut, cut + 9]):
+            for k in part:
+                engine.ingest(0, Batch(np.zeros(1, np.int32), t[k : k + 1], z[k : k + 1]), int(t[-1]))
+            again = engine_of(lateness=400 * 3600.0)
+            again.restore(engine.snapshot(), int(t[-1]))
+            engine = again
+        engines.append(engine)
+    ordered, shuffled = engines
+    assert ordered.banks[0].rows["changes"][0] > 700
+    assert ordered.banks[0].rows.tobytes() == shuffled.banks[0].rows.tobytes()
+    assert live_past(ordered) == live_past(shuffled)
+
+
+def test_a_signal_at_rest_that_starts_is_followed_from_its_first_change() -> None:
+    """What a constant taught of the ratio of noises must not outlive it."""
+    z = np.r_[np.zeros(400), 30.0 * np.arange(200)]
+    error = run(engine_of(seasons="off"), regular(600), z).predicted - z
+    assert np.abs(error[430:]).max() < 60.0

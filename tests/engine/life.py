@@ -139,8 +139,8 @@ def life(seed: int, steps: int) -> Iterator[Call]:
             yield Call("trust_clock", now, (bool(rng.random() < 0.5),))
         if rng.random() < 0.01:
             step = int(rng.integers(-20, 3_600)) * SECOND
-            yield Call("clock_stepped", now, (step, bool(rng.random() < 0.7)))
             now += step
+            yield Call("clock_stepped", now, (step, bool(rng.random() < 0.7)))
 
 
 def _spoilt(sample: tuple[str, str, int, float], rng: np.random.Generator, now: int) -> tuple[str, str, int, float]:

@@ -59,9 +59,10 @@ def _print_audit(place: Path) -> None:
 
 
 def _state(place: Path) -> dict[str, Any]:
-    """The gateway, and twins and ledger as of the newest base; empty when there is none. What came since is not in
-    it: that takes the configuration."""
+    """The gateway, and twins and ledger as of the newest base; empty when there is none, ``unreadable`` says why when
+    this release cannot read it. What came since is not in it: that takes the configuration."""
     from edgetwin.engine.snapshot import summary
+    from edgetwin.errors import JournalError
     from edgetwin.journal.inspect import state_in
     from edgetwin.journal.layout import Kind
     from edgetwin.runtime.checkpoint import Positions
@@ -70,13 +71,18 @@ def _state(place: Path) -> dict[str, Any]:
     base = b"".join(payload for kind, payload in state if kind == Kind.STATE_BASE)
     if not base or positions is None:
         return {}
-    return {"gateway": Positions.unpack(positions).gateway, **summary(base)}
+    try:
+        return {"gateway": Positions.unpack(positions).gateway, **summary(base)}
+    except (JournalError, LookupError, ValueError, TypeError, AttributeError) as exc:
+        return {"unreadable": str(exc)}
 
 
 def _twins(state: dict[str, Any]) -> list[str]:
     """The ledger and the twins, one a line; the first hundred of them."""
     if not state:
         return []
+    if "unreadable" in state:
+        return [f"twins: {state['unreadable']}"]
     total: dict[str, int] = {}
     for counts in state["ledger"].values():
         for outcome, n in counts.items():

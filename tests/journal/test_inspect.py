@@ -58,4 +58,4 @@ def test_readable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_nothing_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(tmp_path)]) == 1
-    assert "no journal or snapshot" in capsys.readouterr().err
+    assert "there is no journal" in capsys.readouterr().err

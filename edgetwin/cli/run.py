@@ -22,6 +22,10 @@ def run(args: argparse.Namespace) -> int:
     runnable(config, args.config.parent)
     logs.configure(config.log.level, config.log.format)
 
+    from edgetwin.runtime.memory import give_back_when_freed
+
+    give_back_when_freed()
+
     from edgetwin.runtime.daemon import Daemon
 
     async def main() -> int:

@@ -26,6 +26,7 @@ from edgetwin.control.audit import Audit
 from edgetwin.control.controller import Controller
 from edgetwin.control.output import make_output
 from edgetwin.control.records import Command, Result, State
+from edgetwin.journal import Journal, JournalWriter, Limits, RealDisk
 from edgetwin.runtime.loop import run
 from edgetwin.sources.modbus.writer import ModbusWriter
 
@@ -50,9 +51,8 @@ async def commands(seconds: int, fast: int, *slow: int) -> dict[str, Any]:
     acted, verified = [], []
     with tempfile.TemporaryDirectory() as folder:
         now = clock.wall_ns
-        controller = Controller(
-            clock, Audit(Path(folder)), lambda _: {"T": State(1.0, 0.1, now())}, lambda _k, _t, _d: None
-        )
+        audit = JournalWriter(Journal.open(RealDisk(Path(folder)), Limits(), clock)[0])
+        controller = Controller(clock, Audit(audit), lambda _: {"T": State(1.0, 0.1, now())}, lambda _k, _t, _d: None)
         spec = msgspec.convert(
             {"source": "d0", "range": [0, 1e4], "fallback": 0, "mode": "active", "armed": True, "interlock": "T < 2"}
             | {"writes_per_day": 10**9},
@@ -62,7 +62,7 @@ async def commands(seconds: int, fast: int, *slow: int) -> dict[str, Any]:
         writer = Timed(source.link, source.config, Register(address=2000))
         controller.add(make_output("m", "o", spec, frozenset({"T"})), writer)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(s.run()) for s in rig.sources]
+            tasks = [group.create_task(s.run()) for s in (audit, *rig.sources)]
             await asyncio.sleep(3.0)
             end = time.monotonic() + seconds
             k = 0

@@ -15,6 +15,7 @@ from edgetwin.clock import SystemClock
 from edgetwin.config.schema import Config
 from edgetwin.engine import Engine
 from edgetwin.records import OUTCOMES
+from edgetwin.runtime.warmup import warmup
 from edgetwin.sources.mqtt import MqttSource
 from tests.kernels.wire import publish, variable
 
@@ -97,6 +98,9 @@ class Rig:
         return self.engine.estimate(twin, None, 0).signals[name]
 
 
+_COMPILED: set[str] = set()
+
+
 @asynccontextmanager
 async def running(
     config: Config,
@@ -108,6 +112,10 @@ async def running(
     """The configuration's source in a task of its own, cancelled at the end. With a ``position``, perhaps empty, its
     acknowledgements wait for ``Rig.checkpoint``."""
     engine = engine or Engine(config)
+    models = {bank.name for bank in engine.banks}
+    if not models <= _COMPILED:  # as the daemon does before it connects: else the first message waits for the compiler
+        warmup(engine)
+        _COMPILED.update(models)
     source = MqttSource(config.sources[0], engine, SystemClock(), base=base)  # type: ignore[arg-type]
     if position is not None:
         source.restore(position, wanted)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgetwin.journal.inspect import Inspection
+    from edgetwin.journal.inspect import Inspection, ReadOnlyJournal
 
 TWINS_SHOWN = 100
 
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     import msgspec
 
     from edgetwin.errors import JournalError
-    from edgetwin.journal.inspect import holds_journal, inspect
+    from edgetwin.journal.inspect import ReadOnlyJournal, holds_journal
     from edgetwin.runtime.checkpoint import FOLDER
 
     place = next((path for path in (args.state_dir / FOLDER, args.state_dir) if holds_journal(path)), None)
@@ -34,41 +34,39 @@ def run(args: argparse.Namespace) -> int:
         raise JournalError(
             f"{args.state_dir}: there is no journal", hint="name the state_dir of a gateway that has run"
         )
+    journal = ReadOnlyJournal(place)
     if args.audit:
-        _print_audit(place)
+        _print_audit(journal)
         return 0
-    journal, state = inspect(place), _state(place)
+    inspection, state = journal.inspect(), _state(journal)
     if args.json:
-        report = state | {"journal": msgspec.to_builtins(journal)}
+        report = state | {"journal": msgspec.to_builtins(inspection)}
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
     else:
-        sys.stdout.write("\n".join([*_lines(journal), *_twins(state)]) + "\n")
+        sys.stdout.write("\n".join([*_lines(inspection), *_twins(state)]) + "\n")
     return 0
 
 
-def _print_audit(place: Path) -> None:
+def _print_audit(journal: ReadOnlyJournal) -> None:
     import msgspec
 
     from edgetwin.control.audit import KINDS, entry_of
     from edgetwin.http.times import format_time
-    from edgetwin.journal.inspect import history_in
 
-    for entry in map(entry_of, history_in(place, *KINDS)):
+    for entry in map(entry_of, journal.history(*KINDS)):
         line = {"n": entry.n, "t": format_time(entry.t_ns), "kind": entry.kind} | entry.data
         sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
 
 
-def _state(place: Path) -> dict[str, Any]:
+def _state(journal: ReadOnlyJournal) -> dict[str, Any]:
     """The gateway, and twins and ledger as of the newest base; empty when there is none, ``unreadable`` says why when
     this release cannot read it. What came since is not in it: that takes the configuration."""
     from edgetwin.engine.snapshot import summary
     from edgetwin.errors import JournalError
-    from edgetwin.journal.inspect import state_in
     from edgetwin.journal.layout import Kind
     from edgetwin.runtime.checkpoint import Positions
 
-    state, positions = state_in(place)
-    base = b"".join(payload for kind, payload in state if kind == Kind.STATE_BASE)
+    base, positions = b"".join(p for kind, p in journal.state() if kind == Kind.STATE_BASE), journal.positions()
     if not base or positions is None:
         return {}
     try:

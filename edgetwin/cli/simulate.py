@@ -118,10 +118,11 @@ def _engine(config: Config, directory: Path) -> Engine:
     """The twins, as the journal has them. JournalError, ConfigError when its state cannot be used."""
     from edgetwin.clock import SystemClock
     from edgetwin.engine import Engine
-    from edgetwin.journal.inspect import holds_journal, state_in
+    from edgetwin.journal.inspect import ReadOnlyJournal, holds_journal
     from edgetwin.runtime.checkpoint import FOLDER, restore
 
     engine = Engine(config)
     if config.state_dir is not None and holds_journal(place := directory / config.state_dir / FOLDER):
-        restore(*state_in(place), engine, SystemClock().wall_ns())
+        journal = ReadOnlyJournal(place)
+        restore(journal.state(), journal.positions(), engine, SystemClock().wall_ns())
     return engine

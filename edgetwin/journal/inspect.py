@@ -89,44 +89,50 @@ def holds_journal(path: Path) -> bool:
     return path.is_dir() and any(parse_segment_name(entry.name) for entry in path.iterdir())
 
 
-def inspect(path: Path) -> Inspection:
-    """Read the journal in ``path``. JournalError when it cannot be read."""
-    if not path.is_dir():
-        raise JournalError(f"{path} is no directory", hint="name the state_dir of a gateway")
-    found = recover(RealDisk(path, read_only=True))
-    index = Index(found)
-    waiting = index.waiting()
-    carried = [gap for gaps in index.gaps.carried.values() for gap in gaps]
-    gaps = [(gap, False) for gap in index.gaps.pending] + [(gap, True) for gap in coalesce(carried)]
-    return Inspection(
-        directory=str(path),
-        bytes=found.counts.bytes,
-        records={kind.name.lower(): count for kind, count in sorted(found.kinds.items())},
-        frames_waiting=waiting.records,
-        frames_waiting_bytes=waiting.bytes,
-        state=_state(found.chain.current),
-        epochs=[EpochReport(e, after, found.acks.get(e, -1)) for e, after in found.epochs.items()],
-        gaps=[
-            GapReport(g.epoch, g.kind.name.lower(), g.first, g.last, g.records, g.values, g.reason, told)
-            for g, told in gaps
-        ],
-        damage=found.counts,
-        segments=[_segment(segment) for segment in found.segments],
-    )
+class ReadOnlyJournal:
+    """The journal in a directory, read once, beside its running owner; the other methods are as of :class:`Journal`."""
 
+    def __init__(self, path: Path) -> None:
+        """JournalError when it cannot be read."""
+        if not path.is_dir():
+            raise JournalError(f"{path} is no directory", hint="name the state_dir of a gateway")
+        self._disk = RealDisk(path, read_only=True)
+        self._found = recover(self._disk)
+        self._index = Index(self._found)
 
-def state_in(path: Path) -> tuple[list[tuple[Kind, bytes]], bytes | None]:
-    """The state in a journal, as :meth:`Journal.state`, and the positions that belong to it; beside its running owner.
-    JournalError when it cannot be read."""
-    disk = RealDisk(path, read_only=True)
-    index = Index(recover(disk))
-    return list(reading.state(disk, index)), reading.positions(disk, index)
+    def state(self) -> Iterator[tuple[Kind, bytes]]:
+        """The base's records and what changed since. JournalError when its owner has removed them meanwhile."""
+        return reading.state(self._disk, self._index)
 
+    def positions(self) -> bytes | None:
+        """The sources' positions that belong to :meth:`state`."""
+        return reading.positions(self._disk, self._index)
 
-def history_in(path: Path, *kinds: Kind) -> Iterator[reading.StoredRecord]:
-    """Records of history in a journal, as :meth:`Journal.history`; beside its running owner."""
-    disk = RealDisk(path, read_only=True)
-    return reading.history(disk, Index(recover(disk)), frozenset(kinds))
+    def history(self, *kinds: Kind) -> Iterator[reading.StoredRecord]:
+        """Records of these kinds that are kept, oldest first."""
+        return reading.history(self._disk, self._index, frozenset(kinds))
+
+    def inspect(self) -> Inspection:
+        """What it holds."""
+        found, index = self._found, self._index
+        waiting = index.waiting()
+        carried = [gap for gaps in index.gaps.carried.values() for gap in gaps]
+        gaps = [(gap, False) for gap in index.gaps.pending] + [(gap, True) for gap in coalesce(carried)]
+        return Inspection(
+            directory=self._disk.name,
+            bytes=found.counts.bytes,
+            records={kind.name.lower(): count for kind, count in sorted(found.kinds.items())},
+            frames_waiting=waiting.records,
+            frames_waiting_bytes=waiting.bytes,
+            state=_state(found.chain.current),
+            epochs=[EpochReport(e, after, found.acks.get(e, -1)) for e, after in found.epochs.items()],
+            gaps=[
+                GapReport(g.epoch, g.kind.name.lower(), g.first, g.last, g.records, g.values, g.reason, told)
+                for g, told in gaps
+            ],
+            damage=found.counts,
+            segments=[_segment(segment) for segment in found.segments],
+        )
 
 
 def _state(current: Generation | None) -> StateReport | None:

@@ -203,14 +203,15 @@ def _outbox(frames: FrameAccount) -> Iterator[Metric]:
 
 
 def _journal(journal: JournalReading) -> Iterator[Metric]:
+    stats = journal.stats
     help_text = "Time that the disk took to sync a commit."
     yield _histogram("edgetwin_journal_fsync_seconds", help_text, journal.sync_seconds)
-    yield CounterMetricFamily("edgetwin_journal_commits", "Groups made durable.", value=journal.commits)
-    yield CounterMetricFamily("edgetwin_journal_syncs", "Syncs asked of the disk.", value=journal.syncs)
-    yield CounterMetricFamily("edgetwin_journal_written_bytes", "Bytes written.", value=journal.bytes_written)
+    yield CounterMetricFamily("edgetwin_journal_commits", "Groups made durable.", value=stats.commits)
+    yield CounterMetricFamily("edgetwin_journal_syncs", "Syncs asked of the disk.", value=stats.syncs)
+    yield CounterMetricFamily("edgetwin_journal_written_bytes", "Bytes written.", value=stats.bytes_written)
     help_text = "Writes and syncs that the disk refused."
-    yield CounterMetricFamily("edgetwin_journal_write_failures", help_text, value=journal.write_failures)
-    yield GaugeMetricFamily("edgetwin_journal_bytes", "Bytes of the journal's files.", value=journal.bytes)
+    yield CounterMetricFamily("edgetwin_journal_write_failures", help_text, value=stats.write_failures)
+    yield GaugeMetricFamily("edgetwin_journal_bytes", "Bytes of the journal's files.", value=stats.bytes)
 
 
 def _counts(name: str, help_text: str, label: str, counts: Mapping[str, int]) -> Metric:

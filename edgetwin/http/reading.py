@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from edgetwin.control.controller import Controller
 from edgetwin.engine import Engine
-from edgetwin.http.view import DaemonView, JournalView, Polled, SourceView, Timed, UplinkView
+from edgetwin.http.view import DaemonView, Polled, SourceView, Timed, UplinkView
 from edgetwin.instruments import LATENCY_BOUNDS_S, Histogram
+from edgetwin.journal import Stats
 from edgetwin.uplink.account import FrameAccount
 
 Columns = tuple[tuple[str, str, str], ...]
@@ -73,11 +74,7 @@ class UplinkReading:
 class JournalReading:
     """The journal's figures."""
 
-    commits: int
-    syncs: int
-    bytes_written: int
-    write_failures: int
-    bytes: int
+    stats: Stats
     sync_seconds: HistogramReading
 
 
@@ -142,7 +139,7 @@ def take_reading(view: DaemonView) -> Reading:
     """Read the arrays; on the event loop. Vectorised over twins, so that it takes no time to speak of."""
     engine, now_ns = view.engine, view.clock.wall_ns()
     bounds, counts, total = engine.nis_histogram()
-    uplink = view.uplink
+    uplink, journal = view.uplink, view.journal
     return Reading(
         version=view.version,
         source_names=engine.sources,
@@ -158,7 +155,7 @@ def take_reading(view: DaemonView) -> Reading:
         clock_stamps=engine.clocks.counts.copy(),
         frames=view.outbox.account,
         uplink=None if uplink is None else _uplink(uplink),
-        journal=None if view.journal is None else _journal(view.journal),
+        journal=None if journal is None else JournalReading(journal.stats(), _copy(journal.sync_seconds)),
         states=tuple(_states(engine, now_ns)),
         control=None if view.acting is None else _control(view.acting.controller, now_ns),
     )
@@ -182,18 +179,6 @@ def _uplink(uplink: UplinkView) -> UplinkReading:
         backlog_bytes=uplink.backlog_bytes,
         backlog_age_s=uplink.backlog_age_s,
         ack_latency=_copy(uplink.ack_latency),
-    )
-
-
-def _journal(journal: JournalView) -> JournalReading:
-    stats = journal.stats()
-    return JournalReading(
-        commits=stats.commits,
-        syncs=stats.syncs,
-        bytes_written=stats.bytes_written,
-        write_failures=stats.write_failures,
-        bytes=stats.bytes,
-        sync_seconds=_copy(journal.sync_seconds),
     )
 
 

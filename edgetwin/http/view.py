@@ -10,6 +10,7 @@ from edgetwin.control.controller import Controller
 from edgetwin.engine import Engine
 from edgetwin.errors import ControlError
 from edgetwin.instruments import Histogram
+from edgetwin.journal import Journal
 from edgetwin.uplink.account import FrameAccount
 
 
@@ -126,41 +127,6 @@ class OutboxView(Protocol):
         """What became of every frame."""
 
 
-class JournalFigures(Protocol):
-    """What a journal says of itself."""
-
-    @property
-    def commits(self) -> int:
-        """Checkpoints and other groups made durable."""
-
-    @property
-    def syncs(self) -> int:
-        """How often the disk was told to sync."""
-
-    @property
-    def bytes_written(self) -> int:
-        """Bytes written so far."""
-
-    @property
-    def write_failures(self) -> int:
-        """Writes and syncs that the disk refused."""
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of its files."""
-
-
-class JournalView(Protocol):
-    """The log that makes things durable."""
-
-    @property
-    def sync_seconds(self) -> Histogram:
-        """How long the disk took to sync a commit."""
-
-    def stats(self) -> JournalFigures:
-        """Figures since the start."""
-
-
 class ActingView(Protocol):
     """The control of outputs."""
 
@@ -196,7 +162,7 @@ class DaemonView(Protocol):
         """None when no frames are made."""
 
     @property
-    def journal(self) -> JournalView | None:
+    def journal(self) -> Journal | None:
         """None when nothing is durable."""
 
     @property

@@ -47,9 +47,10 @@ FOLDER = "journal"
 UNWRITTEN_BYTES_MAX = 16 * MIB
 """Of the engine's input that the disk has refused; beyond, the next checkpoint is a base."""
 
-
 SMALL = 4_096
 """Positions of at most so many bytes are written with every change, for the sake of their time."""
+
+_OTHER_RELEASE = "another release wrote them; run that one, or name another state_dir"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +73,6 @@ class Positions:
             return cls(str(gateway), int(wall_ns), {str(name): bytes(at) for name, at in sources.items()})
         except (ValueError, TypeError, AttributeError, msgpack.UnpackException) as exc:
             raise JournalError(f"the positions of the sources cannot be read ({exc})", hint=_OTHER_RELEASE) from exc
-
-
-_OTHER_RELEASE = "another release wrote them; run that one, or name another state_dir"
 
 
 def open_journal(state_dir: Path, bounds: Bounds, clock: Clock) -> Journal:
